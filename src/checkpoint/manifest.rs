@@ -1,0 +1,186 @@
+//! The manifest: what a checkpoint consists of. It is published last, so a checkpoint is whole or invisible.
+//!
+//! This is the normative description of the format.
+//!
+//! Layout, little-endian:
+//!   magic          [u8; 8]   // "TGMANIF\0"
+//!   version        u16       // 1
+//!   payload_bytes  u32       // 1..=16 MiB
+//!   payload        postcard Manifest
+//!   hash           [u8; 32]  // BLAKE3 of all bytes before it
+
+use serde::{Deserialize, Serialize};
+
+use super::CheckpointId;
+use crate::runtime::{Offset, Timestamp};
+
+const MAGIC: [u8; 8] = *b"TGMANIF\0";
+const VERSION: u16 = 1;
+const PREFIX_BYTES: usize = 14;
+const HASH_BYTES: usize = 32;
+
+/// Longest manifest, in bytes; checked before anything is allocated.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+
+/// A checkpoint's contents and position.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) id: CheckpointId,
+    pub(crate) job: String,
+    /// The state is as it was after this batch.
+    pub(crate) offset: Offset,
+    /// Processing time of that batch.
+    pub(crate) stamp: Timestamp,
+    /// Readings sealed into batches up to and with `offset`, over the job's whole life.
+    pub(crate) readings: u64,
+    pub(crate) parts: Vec<PartEntry>,
+    pub(crate) sinks: Vec<SinkPosition>,
+}
+
+/// One state part of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartEntry {
+    /// File name; see [`is_part_name`].
+    pub(crate) name: String,
+    pub(crate) operator: String,
+    pub(crate) keys: u64,
+    pub(crate) bytes: u64,
+    /// BLAKE3 of the part.
+    pub(crate) hash: [u8; 32],
+}
+
+/// How far a sink had delivered when the barrier passed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SinkPosition {
+    pub(crate) sink: String,
+    /// Records delivered since the job's first start.
+    pub(crate) records: u64,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("not a tidegate manifest")]
+    Foreign,
+    #[error("manifest format version {0} is unknown to this release")]
+    Version(u16),
+    #[error("manifest is cut short or damaged")]
+    Damaged,
+}
+
+impl Manifest {
+    pub(crate) fn key_count(&self) -> u64 {
+        self.parts.iter().map(|part| part.keys).sum()
+    }
+
+    pub(crate) fn state_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let payload = postcard::to_stdvec(self).expect("a manifest is plain data");
+        let payload_bytes = u32::try_from(payload.len()).expect("a manifest is below 16 MiB");
+        let mut bytes = Vec::with_capacity(PREFIX_BYTES + payload.len() + HASH_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&payload_bytes.to_le_bytes());
+        bytes.extend_from_slice(&payload);
+        let hash = blake3::hash(&bytes);
+        bytes.extend_from_slice(hash.as_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(ManifestError::Foreign)?;
+        if *magic != MAGIC {
+            return Err(ManifestError::Foreign);
+        }
+        let (version, rest) = rest.split_first_chunk::<2>().ok_or(ManifestError::Damaged)?;
+        let version = u16::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(ManifestError::Version(version));
+        }
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(ManifestError::Damaged)?;
+        let (payload, hash) = rest.split_last_chunk::<HASH_BYTES>().ok_or(ManifestError::Damaged)?;
+        let covered = bytes.len() - HASH_BYTES;
+        let covered = bytes.get(..covered).ok_or(ManifestError::Damaged)?;
+        if payload.len() != u32::from_le_bytes(*length) as usize || blake3::hash(covered) != *hash {
+            return Err(ManifestError::Damaged);
+        }
+        let manifest: Self = postcard::from_bytes(payload).map_err(|_| ManifestError::Damaged)?;
+        if manifest.parts.iter().all(|part| is_part_name(&part.name)) {
+            Ok(manifest)
+        } else {
+            Err(ManifestError::Damaged)
+        }
+    }
+}
+
+/// True for a name a part may have: 1..=80 of `a-z 0-9 . _ -`, not starting with a dot, dash or underscore.
+pub(crate) fn is_part_name(name: &str) -> bool {
+    let starts_well =
+        name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let allowed =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
+    starts_well && name.len() <= 80 && name.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            id: CheckpointId(3),
+            job: "job".into(),
+            offset: Offset(9),
+            stamp: Timestamp(1000),
+            readings: 70,
+            parts: vec![PartEntry {
+                name: "p-1".into(),
+                operator: "average".into(),
+                keys: 2,
+                bytes: 5,
+                hash: [7; 32],
+            }],
+            sinks: vec![SinkPosition { sink: "print".into(), records: 4 }],
+        }
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let bytes = manifest().encode();
+        let mut golden = b"TGMANIF\0".to_vec();
+        golden.extend([1, 0, 64, 0, 0, 0]);
+        golden.extend([3, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
+        golden.extend([1, 3, b'p', b'-', b'1', 7]);
+        golden.extend(b"average");
+        golden.extend([2, 5]);
+        golden.extend([7; 32]);
+        golden.extend([1, 5]);
+        golden.extend(b"print");
+        golden.push(4);
+        golden.extend(blake3::hash(&golden).as_bytes());
+        assert_eq!(bytes, golden);
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest()));
+    }
+
+    #[test]
+    fn every_flip_and_cut_is_detected() {
+        let bytes = manifest().encode();
+        for position in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[position] ^= 1;
+            assert!(Manifest::decode(&flipped).is_err(), "flip at {position}");
+            assert!(Manifest::decode(&bytes[..position]).is_err(), "cut to {position}");
+        }
+    }
+
+    #[test]
+    fn a_part_name_cannot_leave_its_directory() {
+        for name in ["", ".", "..", "../x", "a/b", "/a", "A", "-a", "a\0", &"a".repeat(81)] {
+            assert!(!is_part_name(name), "{name:?}");
+        }
+        assert!(is_part_name("00000000000000000001-0-average.part"));
+    }
+}

@@ -1,0 +1,71 @@
+//! Checkpoints: consistent snapshots of a whole job, kept so that a restart carries on.
+//!
+//! The coordinator (an actor, in `runtime`) asks for a barrier, collects the parts of all subtasks and the
+//! positions of all sinks, and hands them to a [`CheckpointStore`]: `heap` for the `memory` backend, `spool` for
+//! `file`. What a store returns from `newest` was verified byte by byte; a damaged checkpoint is set aside and the
+//! one before it is used.
+//!
+//! Nothing here knows of actors.
+
+mod error;
+mod heap;
+mod manifest;
+mod pending;
+mod spool;
+
+pub use error::CheckpointError;
+pub(crate) use heap::HeapStore;
+pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
+pub(crate) use pending::{PendingCheckpoint, Progress};
+pub(crate) use spool::Spool;
+
+use std::sync::Arc;
+
+use crate::state::StateSnapshot;
+
+/// Number of a checkpoint: 1, 2, 3, … within a job, never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct CheckpointId(pub u64);
+
+impl std::fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Everything a checkpoint consists of, before it is written.
+pub(crate) struct Capture {
+    /// The manifest, its `parts` still empty.
+    pub(crate) manifest: Manifest,
+    pub(crate) snapshots: Vec<Box<dyn StateSnapshot>>,
+}
+
+/// A whole, verified checkpoint read back from a store.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    pub(crate) manifest: Manifest,
+    /// The bytes of each part, in the manifest's order.
+    pub(crate) parts: Vec<Arc<Vec<u8>>>,
+}
+
+/// Keeps completed checkpoints.
+pub(crate) trait CheckpointStore: Send {
+    /// Writes a checkpoint; it is completed (durable, restorable) when this returns `Ok`.
+    ///
+    /// # Errors
+    /// The failed checkpoint is invisible to `newest`, or whole when only the last sync failed; the ones before it
+    /// are untouched.
+    fn write(&mut self, capture: Capture) -> Result<Manifest, CheckpointError>;
+
+    /// The newest whole checkpoint, every byte verified.
+    ///
+    /// # Errors
+    /// Only when the store itself cannot be read; a damaged checkpoint is reported and passed over.
+    fn newest(&mut self) -> Result<Option<Contents>, CheckpointError>;
+
+    /// Makes what is there invisible to `newest`; retention removes it once newer checkpoints have replaced it.
+    fn start_empty(&mut self);
+
+    /// A number no checkpoint has had.
+    fn next_id(&self) -> CheckpointId;
+}

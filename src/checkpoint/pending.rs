@@ -1,0 +1,100 @@
+//! A pending checkpoint: which parts and positions have arrived. Pure bookkeeping, no I/O.
+
+use std::collections::BTreeSet;
+
+use super::{Capture, CheckpointId, Manifest, SinkPosition};
+use crate::runtime::BatchHeader;
+use crate::state::StateSnapshot;
+
+/// What a checkpoint waits for after something arrived.
+pub(crate) enum Progress {
+    /// More parts or positions must come.
+    Waiting(PendingCheckpoint),
+    /// All is there: write it.
+    Ready(Capture),
+}
+
+/// A subtask, as (stage, index), and its snapshots.
+type SubtaskSnapshots = ((usize, usize), Vec<Box<dyn StateSnapshot>>);
+
+/// A checkpoint whose barrier travels through the job.
+pub(crate) struct PendingCheckpoint {
+    id: CheckpointId,
+    job: String,
+    subtasks_missing: BTreeSet<(usize, usize)>,
+    sinks_missing: BTreeSet<usize>,
+    snapshots: Vec<SubtaskSnapshots>,
+    sinks: Vec<(usize, SinkPosition)>,
+    barrier: Option<(BatchHeader, u64)>,
+}
+
+impl PendingCheckpoint {
+    /// A checkpoint that needs the snapshot of every subtask `(stage, index)` and the position of every sink.
+    pub(crate) fn new(
+        id: CheckpointId,
+        job: String,
+        subtasks: impl IntoIterator<Item = (usize, usize)>,
+        sink_count: usize,
+    ) -> Self {
+        Self {
+            id,
+            job,
+            subtasks_missing: subtasks.into_iter().collect(),
+            sinks_missing: (0..sink_count).collect(),
+            snapshots: Vec::new(),
+            sinks: Vec::new(),
+            barrier: None,
+        }
+    }
+
+    pub(crate) fn id(&self) -> CheckpointId {
+        self.id
+    }
+
+    /// The batch that carries the barrier, and how many readings were sealed up to and with it.
+    pub(crate) fn barrier(mut self, header: BatchHeader, readings: u64) -> Progress {
+        self.barrier = Some((header, readings));
+        self.progress()
+    }
+
+    /// The snapshots of one subtask.
+    pub(crate) fn snapshot(
+        mut self,
+        stage: usize,
+        subtask: usize,
+        snapshots: Vec<Box<dyn StateSnapshot>>,
+    ) -> Progress {
+        assert!(self.subtasks_missing.remove(&(stage, subtask)), "a subtask snapshots once for a barrier");
+        self.snapshots.push(((stage, subtask), snapshots));
+        self.progress()
+    }
+
+    /// The position of one sink.
+    pub(crate) fn sink(mut self, sink: usize, position: SinkPosition) -> Progress {
+        assert!(self.sinks_missing.remove(&sink), "a sink reports once for a barrier");
+        self.sinks.push((sink, position));
+        self.progress()
+    }
+
+    fn progress(mut self) -> Progress {
+        let Some((header, readings)) = self.barrier else { return Progress::Waiting(self) };
+        if !self.subtasks_missing.is_empty() || !self.sinks_missing.is_empty() {
+            return Progress::Waiting(self);
+        }
+        // Arrival order depends on threads; what is written must not.
+        self.snapshots.sort_by_key(|(subtask, _)| *subtask);
+        self.sinks.sort_by_key(|(sink, _)| *sink);
+        Progress::Ready(Capture {
+            manifest: Manifest {
+                id: self.id,
+                job: self.job,
+                offset: header.offset,
+                stamp: header.stamp,
+                readings,
+                parts: Vec::new(),
+                sinks: self.sinks.into_iter().map(|(_, position)| position).collect(),
+            },
+            snapshots: self.snapshots.into_iter().flat_map(|(_, snapshots)| snapshots).collect(),
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line's syntax.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{ByteSize, Interval};
+use crate::source::Retry;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
+  2    the command line is wrong
+  69   the source is not available: the port is in use, or the server cannot be reached
+  70   an operator kept failing, or the runtime did
+  73   the checkpoint directory cannot be used
+  74   results or the last checkpoint could not be written
+  78   a setting is wrong, or the saved state does not fit the job
+  130  a second Ctrl-C ended the process at once";
+
+/// A stream-processing runtime for edge devices.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, about, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the reference job: the running average of each sensor's readings
+    ///
+    /// Reads lines `key value` (two integers separated by blanks), and from a key's second reading on prints
+    /// `(key,average)`: the sum of the key's readings divided by their count, as integers. Results go to standard
+    /// output, messages to standard error.
+    ///
+    /// Without --connect or --listen, simulated sensors send their readings through a loopback socket.
+    ///
+    /// Every --interval the state is saved under --checkpoint-dir, and a later start carries on from there.
+    #[command(after_help = EXIT_CODES)]
+    Demo(DemoArguments),
+}
+
+/// Arguments of `tidegate demo`.
+#[derive(Debug, Args)]
+pub struct DemoArguments {
+    /// Read lines from the server at this address; reconnects when the connection ends
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "listen", help_heading = "Source")]
+    pub connect: Option<String>,
+
+    /// With --connect: how long the server may stay away before the input counts as ended [default: 10s]
+    ///
+    /// `forever` never gives up; `0s` ends with the first connection.
+    #[arg(long, value_name = "TIME", value_parser = parse_retry, requires = "connect", help_heading = "Source")]
+    pub retry_for: Option<Retry>,
+
+    /// Read lines from clients that connect to this address; a port alone listens on the loopback address
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, help_heading = "Source")]
+    pub listen: Option<SocketAddr>,
+
+    /// With --listen: disconnect a client that sends nothing for this long; `0s` never does [default: 60s]
+    #[arg(long, value_name = "TIME", requires = "listen", help_heading = "Source")]
+    pub idle_timeout: Option<Interval>,
+
+    /// With --listen: clients connected at once; more are turned away [default: 256]
+    #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Source")]
+    pub connections_max: Option<u16>,
+
+    /// Longest line, without its end; a longer one is dropped and counted [default: 64KiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_line_max, help_heading = "Source")]
+    pub line_max: Option<ByteSize>,
+
+    /// Simulated sensors: readings a second, of all together [default: 20]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    pub rate: Option<u32>,
+
+    /// Simulated sensors: how many there are [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    pub sensors: Option<u32>,
+
+    /// Simulated sensors: end after this many readings
+    #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    pub readings: Option<u64>,
+
+    /// Where checkpoints go: `file` survives the process, `memory` only a failing operator
+    #[arg(long, value_enum, default_value_t = BackendName::File, help_heading = "State")]
+    pub backend: BackendName,
+
+    /// Directory of the checkpoints [default: one for each source under the user's data directory]
+    #[arg(long, value_name = "DIR", help_heading = "State")]
+    pub checkpoint_dir: Option<PathBuf>,
+
+    /// Time from one checkpoint to the next, at least 10ms [default: 2s]
+    #[arg(long, value_name = "TIME", help_heading = "State")]
+    pub interval: Option<Interval>,
+
+    /// Start empty instead of from the newest checkpoint; old checkpoints stay until new ones replace them
+    #[arg(long, help_heading = "State")]
+    pub fresh: bool,
+
+    /// Parallel subtasks of each stage
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]
+    pub parallelism: u16,
+
+    /// Worker threads [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]
+    pub threads: Option<u16>,
+
+    /// Append results to this file instead of printing them
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    pub output: Option<PathBuf>,
+
+    /// Log warnings and errors only
+    #[arg(long, short, conflicts_with = "verbose", help_heading = "Output")]
+    pub quiet: bool,
+
+    /// Log more
+    #[arg(long, short, help_heading = "Output")]
+    pub verbose: bool,
+}
+
+/// The state backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendName {
+    /// State and checkpoints on the heap
+    Memory,
+    /// State on the heap, checkpoints in a directory
+    File,
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    let port: Option<u16> = text.parse().ok();
+    port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| "give a port, or an address and a port such as 0.0.0.0:9000 or [::]:9000".to_owned())
+}
+
+fn parse_retry(text: &str) -> Result<Retry, String> {
+    if text == "forever" {
+        return Ok(Retry::Forever);
+    }
+    Interval::from_str(text).map(|Interval(limit)| Retry::For(limit)).map_err(|error| error.to_string())
+}
+
+fn parse_line_max(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse().map_err(|error: crate::config::UnitError| error.to_string())?;
+    let (min, max) = (1, 16 << 20);
+    if (min..=max).contains(&size.0) { Ok(size) } else { Err("a line may have 1 to 16MiB".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_syntax_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_port_alone_listens_on_loopback() {
+        assert_eq!(parse_listen("9000").unwrap().to_string(), "127.0.0.1:9000");
+        assert_eq!(parse_listen("0.0.0.0:9000").unwrap().to_string(), "0.0.0.0:9000");
+        assert!(parse_listen("localhost").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! `tidegate demo`: the reference job.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use tracing::level_filters::LevelFilter;
+
+use super::arguments::{BackendName, DemoArguments};
+use super::running_average::RunningAverage;
+use super::{logging, signals};
+use crate::config::{BoardProfile, DemoDefaults};
+use crate::runtime::{Backend, JobError, JobReport, Settings, Start, StopHandle};
+use crate::source::generator::Generator;
+use crate::source::{Retry, TcpConnect, TcpListen};
+use crate::stream::{Environment, TextStream};
+
+const JOB: &str = "running-average";
+
+pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
+    logging::start(match (arguments.quiet, arguments.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (_, true) => LevelFilter::DEBUG,
+        _ => LevelFilter::INFO,
+    });
+    let stop = StopHandle::new();
+    signals::watch(stop.clone()).context("cannot watch for signals")?;
+    let environment = Environment::with_settings(JOB, settings(arguments)?);
+    let averages = source(arguments, &environment)?
+        .parse::<(i64, i64)>()
+        .name("readings")
+        .key_by(|(key, _)| *key)
+        .process(RunningAverage)
+        .name("average");
+    match &arguments.output {
+        Some(path) => averages.write_to_file(path),
+        None => averages.print(),
+    }
+    report(&environment.execute_until(stop)?);
+    Ok(())
+}
+
+fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
+    let board = BoardProfile::generic().settings();
+    let backend = match arguments.backend {
+        BackendName::Memory => Backend::Memory,
+        BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
+    };
+    Ok(Settings {
+        parallelism: usize::from(arguments.parallelism),
+        threads: arguments.threads.map_or(board.threads, usize::from),
+        backend,
+        start: if arguments.fresh { Start::Empty } else { Start::NewestCheckpoint },
+        checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
+        ..board
+    })
+}
+
+/// Each source has a directory of its own: averages of one must not go on with the readings of another.
+fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> {
+    if let Some(directory) = &arguments.checkpoint_dir {
+        return Ok(directory.clone());
+    }
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
+    let data = data.or_else(home).filter(|path| path.is_absolute()).ok_or_else(|| {
+        JobError::Configuration("no data directory: HOME is not set; give --checkpoint-dir".to_owned())
+    })?;
+    let source = match (&arguments.connect, &arguments.listen) {
+        (Some(address), _) => format!("demo-connect-{}", file_name(address)),
+        (_, Some(address)) => format!("demo-listen-{}", file_name(&address.to_string())),
+        _ => "demo-sensors".to_owned(),
+    };
+    Ok(data.join("tidegate").join(source))
+}
+
+/// `address` with everything but letters, digits, dots and dashes replaced.
+fn file_name(address: &str) -> String {
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
+    address.chars().map(allowed).collect()
+}
+
+fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Result<TextStream> {
+    let defaults = DemoDefaults::embedded();
+    let line_bytes_max = arguments.line_max.unwrap_or(defaults.listen.line_bytes_max).0;
+    if let Some(address) = arguments.listen {
+        let idle_timeout = arguments.idle_timeout.unwrap_or(defaults.listen.idle_timeout).0;
+        let source = TcpListen::new(address)
+            .line_bytes_max(line_bytes_max)
+            .idle_timeout(Some(idle_timeout).filter(|timeout| *timeout > Duration::ZERO))
+            .connections_max(arguments.connections_max.map_or(defaults.listen.connections_max, usize::from));
+        return Ok(environment.listen(source));
+    }
+    let (address, retry) = match &arguments.connect {
+        Some(address) => {
+            (address.clone(), arguments.retry_for.unwrap_or(Retry::For(defaults.connect.retry_for.0)))
+        }
+        None => {
+            let generator = Generator {
+                sensors: arguments.sensors.unwrap_or(defaults.generator.sensors),
+                readings_per_second: arguments.rate.unwrap_or(defaults.generator.readings_per_second),
+                readings_max: arguments.readings,
+            };
+            let address = generator.start().context("cannot start the simulated sensors")?;
+            (address.to_string(), Retry::For(Duration::ZERO))
+        }
+    };
+    Ok(environment.connect(TcpConnect::new(address).retry(retry).line_bytes_max(line_bytes_max)))
+}
+
+fn report(report: &JobReport) {
+    for ((place, cause), count) in &report.rejected {
+        tracing::warn!(%place, %cause, count, "readings rejected");
+    }
+    tracing::info!(
+        readings = report.readings,
+        outputs = report.outputs,
+        rejected = report.rejected.values().sum::<u64>(),
+        lost = report.readings_lost,
+        restarts = report.restarts,
+        checkpoints = report.checkpoints_completed,
+        checkpoints_failed = report.checkpoints_failed,
+        "ended"
+    );
+}

@@ -1,0 +1,32 @@
+//! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
+
+use crate::checkpoint::CheckpointError;
+use crate::config::ConfigError;
+use crate::runtime::JobError;
+
+const UNAVAILABLE: u8 = 69;
+const SOFTWARE: u8 = 70;
+const CANNOT_CREATE: u8 = 73;
+const IO_ERROR: u8 = 74;
+const CONFIGURATION: u8 = 78;
+
+/// The code the process ends with after `error`.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(job) = error.downcast_ref::<JobError>() {
+        return job_exit_code(job);
+    }
+    if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
+}
+
+fn job_exit_code(error: &JobError) -> u8 {
+    match error {
+        JobError::Configuration(_) | JobError::Restore { .. } | JobError::Open(_) => CONFIGURATION,
+        JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
+        JobError::Checkpoint(CheckpointError::Write { .. }) => IO_ERROR,
+        JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
+            CANNOT_CREATE
+        }
+        JobError::Sink { .. } | JobError::LastCheckpoint(_) => IO_ERROR,
+        JobError::RestartsExhausted { .. } | JobError::ActorLost(_) | JobError::Runtime(_) => SOFTWARE,
+    }
+}

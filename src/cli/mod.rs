@@ -1,0 +1,21 @@
+//! The command line: one file a subcommand.
+
+mod arguments;
+mod demo;
+mod exit_code;
+mod logging;
+mod running_average;
+mod signals;
+
+pub use arguments::{Arguments, Command};
+pub use exit_code::exit_code;
+
+/// Runs a command line.
+///
+/// # Errors
+/// Whatever ended the command; [`exit_code`] says with which code the process ends.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Demo(arguments) => demo::run(&arguments),
+    }
+}

@@ -1,0 +1,31 @@
+//! Settings from text: sizes and durations, the board profile, the demo's defaults.
+//!
+//! Text is parsed into a raw shape that refuses unknown keys (`raw`), then checked once into types that cannot be
+//! wrong.
+
+mod board;
+mod demo;
+mod units;
+
+pub use board::BoardProfile;
+pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
+pub use units::{ByteSize, Interval, UnitError};
+
+/// Why a settings file is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// It is not TOML, or has an unknown key or a value of the wrong type.
+    #[error("{file}: {source}")]
+    Syntax {
+        /// The file.
+        file: String,
+        /// Line, column and text.
+        source: Box<toml::de::Error>,
+    },
+}
+
+fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text)
+        .map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })
+}

@@ -1,0 +1,70 @@
+//! All durable file work goes through here: nothing else touches the data directory.
+//!
+//! [`Disk`] is what the rest of the crate needs of a file system, no more: create a new file, read one, rename,
+//! remove, list, and make each of these durable. [`RealDisk`] is the operating system's; tests put a
+//! [`FaultyDisk`] in its place that fails the n-th call. (Clippy's `disallowed_methods` keeps `std::fs` out of
+//! the other modules.)
+//!
+//! Rules its callers keep: a file becomes visible under its final name only complete, by `create_new` +
+//! `sync` + `rename` + `sync_directory`; nothing is written in place; a failed `sync` is never tried again on the
+//! same file.
+
+#[cfg(test)]
+mod faulty;
+mod real;
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+#[cfg(test)]
+pub(crate) use faulty::FaultyDisk;
+pub(crate) use real::{DirectoryLock, RealDisk};
+
+/// A file system as the runtime uses it.
+pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
+    /// Creates `directory` and its parents, private to the user, where missing.
+    fn create_directory(&self, directory: &Path) -> io::Result<()>;
+
+    /// Creates a file that must not exist, private to the user.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DurableFile>>;
+
+    /// Opens a file at its end for writing, creating it when missing.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DurableFile>>;
+
+    /// Opens a file for reading; also says its length in bytes.
+    fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
+
+    /// Gives a file another name in the same file system, replacing what had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no order; a name that is not UTF-8 is left out: no file of ours has one.
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes the names in a directory durable.
+    fn sync_directory(&self, directory: &Path) -> io::Result<()>;
+}
+
+/// A file being written.
+pub(crate) trait DurableFile: Write + Send {
+    /// Returns once all bytes written are on stable storage.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// The file system's; `InvalidData` when the file is longer than `limit`.
+pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let (file, length) = disk.open(path)?;
+    let too_long = || io::Error::new(io::ErrorKind::InvalidData, format!("longer than {limit} bytes"));
+    if length > limit {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
+    // The length may lie (a file that grows): never read more than the limit.
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
+}

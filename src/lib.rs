@@ -1,0 +1,69 @@
+//! Tidegate: an actor-based, embedded stream-processing runtime for edge devices.
+//!
+//! Readings come in over a socket, are keyed, and pass through supervised operators that keep state for each key; the
+//! state is checkpointed while the data flows, and a restarted process carries on from the newest checkpoint.
+//!
+//! Begin with [`Environment`]; the [reference job](https://docs.rs/tidegate) is ten lines:
+//!
+//! ```no_run
+//! use tidegate::{Environment, ValueStateDescriptor};
+//!
+//! let environment = Environment::new("running-average");
+//! environment
+//!     .socket_text_stream("127.0.0.1:9000")
+//!     .parse::<(i64, i64)>()
+//!     .key_by(|(key, _)| *key)
+//!     .flat_map(ValueStateDescriptor::new("avg"), |(key, value), avg, out| {
+//!         let (count, sum) = avg.value().unwrap_or((0i64, 0i64));
+//!         let (count, sum) = (count + 1, sum + value);
+//!         avg.update((count, sum));
+//!         if count >= 2 {
+//!             out.collect((key, sum / count));
+//!         }
+//!     })
+//!     .print();
+//! environment.execute()?;
+//! # Ok::<(), tidegate::JobError>(())
+//! ```
+//!
+//! A key needs a total equality, so a float is refused where the key is given:
+//!
+//! ```compile_fail
+//! let environment = tidegate::Environment::new("job");
+//! environment.socket_text_stream("127.0.0.1:9000").parse::<(f64, i64)>().key_by(|(key, _)| *key);
+//! ```
+//!
+//! State leaves the process with every checkpoint, so a value that serde does not know is refused where it is
+//! declared:
+//!
+//! ```compile_fail
+//! #[derive(Clone)]
+//! struct NotSerde;
+//! tidegate::ValueStateDescriptor::<NotSerde>::new("state");
+//! ```
+
+mod checkpoint;
+pub mod cli;
+pub mod config;
+mod disk;
+mod metrics;
+mod operator;
+mod runtime;
+mod sink;
+mod source;
+mod state;
+mod stream;
+
+pub use checkpoint::{CheckpointError, CheckpointId};
+pub use metrics::RejectCause;
+pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
+pub use runtime::{
+    Backend, JobError, JobReport, Offset, RestartStrategy, Restored, Settings, Start, StopHandle, Timestamp,
+};
+pub use sink::Collected;
+pub use source::{RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
+pub use state::{
+    KEY_BYTES_MAX, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MaxParallelism, StateError,
+    StateRegistry, StateValue, TextKey, ValueState, ValueStateDescriptor,
+};
+pub use stream::{Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream};

@@ -1,0 +1,104 @@
+//! A chain: the operators of one stage, run one after the other over a whole batch.
+//!
+//! Buffers are numbered slots: slot 0 is what the head produced, slot `i + 1` what middle `i` did. A slot keeps
+//! its allocation from batch to batch. A slot is emptied by its one reader; `Copies`, which leaves its input as it is, runs before that one.
+
+use std::any::Any;
+
+use super::error::OperatorError;
+use super::part::AnyPart;
+use crate::runtime::BatchHeader;
+use crate::state::{StateError, StateSnapshot};
+
+/// The first operator of a chain.
+pub(crate) trait Head {
+    /// A buffer for the results, empty.
+    fn new_buffer(&self) -> Box<dyn Any>;
+
+    /// Turns the parts of a batch, in input order, into records.
+    fn run(
+        &mut self,
+        header: &BatchHeader,
+        parts: Vec<AnyPart>,
+        out: &mut dyn Any,
+    ) -> Result<(), OperatorError>;
+
+    /// Name of the operator whose keyed state the head holds.
+    fn stateful_operator(&self) -> Option<&str> {
+        None
+    }
+
+    /// The keyed state as it is after the last batch.
+    fn snapshot(&mut self) -> Option<Box<dyn StateSnapshot>> {
+        None
+    }
+
+    /// Loads what lies in this subtask's key groups from a verified part of the head's operator.
+    fn load(&mut self, _part: &[u8]) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    /// Number of keys held.
+    fn key_count(&self) -> usize {
+        0
+    }
+}
+
+/// An operator between head and tails.
+pub(crate) trait Middle {
+    /// A buffer for the results, empty.
+    fn new_buffer(&self) -> Box<dyn Any>;
+
+    /// Turns the records in `input` into those in `out`.
+    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError>;
+}
+
+/// The end of a chain: one part for each receiving subtask.
+pub(crate) trait Tail {
+    /// Empties `input` into as many parts as there are receivers.
+    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart>;
+}
+
+/// A stage's operators in one subtask.
+pub(crate) struct Chain {
+    head: Box<dyn Head>,
+    /// Each with the slot it reads; middle `i` writes slot `i + 1`.
+    middles: Vec<(usize, Box<dyn Middle>)>,
+    tails: Vec<(usize, Box<dyn Tail>)>,
+    slots: Vec<Box<dyn Any>>,
+}
+
+impl Chain {
+    pub(crate) fn new(
+        head: Box<dyn Head>,
+        middles: Vec<(usize, Box<dyn Middle>)>,
+        tails: Vec<(usize, Box<dyn Tail>)>,
+    ) -> Self {
+        let mut slots = vec![head.new_buffer()];
+        slots.extend(middles.iter().map(|(_, middle)| middle.new_buffer()));
+        Self { head, middles, tails, slots }
+    }
+
+    /// Processes a batch; returns the parts of each tail.
+    pub(crate) fn run(
+        &mut self,
+        header: &BatchHeader,
+        parts: Vec<AnyPart>,
+    ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.head.run(header, parts, &mut *self.slots[0])?;
+        for (index, (input, middle)) in self.middles.iter_mut().enumerate() {
+            let (before, from_here) = self.slots.split_at_mut(index + 1);
+            middle.run(&mut *before[*input], &mut *from_here[0])?;
+        }
+        Ok(self.tails.iter_mut().map(|(input, tail)| tail.run(&mut *self.slots[*input])).collect())
+    }
+
+    pub(crate) fn head(&mut self) -> &mut dyn Head {
+        &mut *self.head
+    }
+}
+
+/// The typed vector behind a slot.
+pub(crate) fn records<T: 'static>(slot: &mut dyn Any) -> &mut Vec<T> {
+    slot.downcast_mut().expect("the typed stream connected operators of one record type")
+}

@@ -1,0 +1,95 @@
+//! `key_by`: the tail that routes records to the subtasks that own their keys.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::SubtaskContext;
+use super::chain::{Tail, records};
+use super::part::{AnyPart, PartPool};
+use crate::metrics::{RejectCause, Rejections};
+use crate::state::key::{KeyEncoder, KeyHash};
+use crate::state::{Key, KeyGroup, KeyGroupRange};
+
+/// Keyed records on their way to one subtask: three columns of equal length.
+#[derive(Debug)]
+pub(crate) struct KeyedPart<K, T> {
+    pub(crate) hashes: Vec<KeyHash>,
+    pub(crate) keys: Vec<K>,
+    pub(crate) records: Vec<T>,
+}
+
+impl<K, T> Default for KeyedPart<K, T> {
+    fn default() -> Self {
+        Self { hashes: Vec::new(), keys: Vec::new(), records: Vec::new() }
+    }
+}
+
+/// Computes keys and splits a batch's records by the owner of their key group, keeping their order.
+pub(crate) struct KeyBy<K, T, F> {
+    key: F,
+    context: SubtaskContext,
+    /// Receiving subtask by key group.
+    owners: Vec<u16>,
+    encoder: KeyEncoder,
+    rejections: Rejections,
+    pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+    types: PhantomData<fn(T) -> K>,
+}
+
+impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
+    pub(crate) fn new(
+        name: &str,
+        key: F,
+        context: &SubtaskContext,
+        pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+    ) -> Self {
+        let mut owners = Vec::with_capacity(usize::from(context.max_parallelism.get()));
+        for index in 0..context.parallelism {
+            let range = KeyGroupRange::of_subtask(index, context.parallelism, context.max_parallelism);
+            let owner = u16::try_from(index).expect("a job has fewer subtasks than key groups");
+            owners.extend(std::iter::repeat_n(owner, range.len()));
+        }
+        Self {
+            key,
+            context: context.clone(),
+            owners,
+            encoder: KeyEncoder::new(),
+            rejections: Rejections::new(name, Arc::clone(&context.metrics)),
+            pool,
+            types: PhantomData,
+        }
+    }
+}
+
+impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> Tail for KeyBy<K, T, F> {
+    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart> {
+        let mut parts: Vec<Box<KeyedPart<K, T>>> =
+            (0..self.context.parallelism).map(|_| self.pool.take()).collect();
+        let input = records::<T>(input);
+        if let [part] = &mut *parts {
+            part.hashes.reserve(input.len());
+            part.keys.reserve(input.len());
+            part.records.reserve(input.len());
+        }
+        for record in input.drain(..) {
+            let key = (self.key)(&record);
+            let Ok(hash) = self.encoder.hash(&key) else {
+                self.rejections.reject(RejectCause::KEY_TOO_LONG, None, b"");
+                continue;
+            };
+            let part = match &mut *parts {
+                [only] => only,
+                parts => {
+                    let group = KeyGroup::of(hash, self.context.max_parallelism);
+                    &mut parts[usize::from(self.owners[usize::from(group.0)])]
+                }
+            };
+            part.hashes.push(hash);
+            part.keys.push(key);
+            part.records.push(record);
+        }
+        self.rejections.end_batch();
+        parts.into_iter().map(|part| part as AnyPart).collect()
+    }
+}

@@ -1,0 +1,43 @@
+//! Operators: what a subtask does with a batch.
+//!
+//! A stage is a chain: a *head* that turns the parts of a batch into records (`text`, `keyed`), operators between
+//! (`map`, `filter`, `flat_map`), and *tails* that turn records into the parts of the next stage or of a sink
+//! (`key_by`, `encode`). Each is called once a batch and works on whole vectors; the user's closures inside are
+//! statically dispatched.
+//!
+//! Operators know nothing of actors, sources or checkpoints.
+
+pub(crate) mod chain;
+mod collector;
+mod encode;
+mod error;
+mod key_by;
+mod keyed;
+mod part;
+mod text;
+mod transform;
+
+pub(crate) use chain::{Chain, Head, Middle, Tail};
+pub use collector::Collector;
+pub(crate) use encode::{Encode, EncodedPart};
+pub use error::OperatorError;
+pub(crate) use key_by::{KeyBy, KeyedPart};
+pub use keyed::{KeyedContext, KeyedProcessFunction};
+pub(crate) use keyed::{KeyedProcess, StateClosure};
+pub(crate) use part::{AnyPart, PartPool};
+pub(crate) use text::{FrameInput, TextHead};
+pub(crate) use transform::{Copies, Filter, FlatMap, Map};
+
+use std::sync::Arc;
+
+use crate::metrics::JobMetrics;
+use crate::state::MaxParallelism;
+
+/// What an operator learns of the subtask it runs in.
+#[derive(Debug, Clone)]
+pub(crate) struct SubtaskContext {
+    pub(crate) index: usize,
+    pub(crate) parallelism: usize,
+    pub(crate) max_parallelism: MaxParallelism,
+    pub(crate) metrics: Arc<JobMetrics>,
+}

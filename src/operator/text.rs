@@ -1,0 +1,123 @@
+//! The head of a source stage: frames to records through a closure over text.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::SubtaskContext;
+use super::chain::{Head, records};
+use super::collector::Collector;
+use super::error::OperatorError;
+use super::part::AnyPart;
+use crate::metrics::{Provenance, RejectCause, Rejections};
+use crate::runtime::BatchHeader;
+use crate::source::frame::{FrameChunk, Frames, SourceIndex, trim_line_end};
+
+/// The part a source stage's subtasks get: all frames of the batch; each takes its share.
+pub(crate) type FrameInput = Arc<Frames>;
+
+/// Turns lines into records; a line the closure refuses is rejected with its cause.
+pub(crate) struct TextHead<T, F> {
+    source: SourceIndex,
+    context: SubtaskContext,
+    function: F,
+    rejections: Rejections,
+    types: PhantomData<fn() -> T>,
+}
+
+impl<T, F> TextHead<T, F>
+where
+    T: 'static,
+    F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
+{
+    pub(crate) fn new(source: SourceIndex, name: &str, context: &SubtaskContext, function: F) -> Self {
+        let rejections = Rejections::new(name, Arc::clone(&context.metrics));
+        Self { source, context: context.clone(), function, rejections, types: PhantomData }
+    }
+
+    /// The text of a run of frames is checked once: a line end is ASCII, so lines of valid text are valid.
+    fn chunk(&mut self, chunk: &FrameChunk, range: &std::ops::Range<usize>, out: &mut Vec<T>) {
+        let bytes = chunk.bytes(range);
+        let (start, ends) = chunk.ends(range);
+        let first_line = chunk.first_line + range.start as u64;
+        let mut collector = Collector::new(out);
+        match std::str::from_utf8(bytes) {
+            Ok(text) if memchr::memchr(0, bytes).is_none() => {
+                let mut from = 0;
+                for (index, end) in ends.iter().enumerate() {
+                    let to = *end as usize - start;
+                    let line = trim_line_end(&text[from..to]);
+                    from = to;
+                    collector.next_record();
+                    if let Err(cause) = (self.function)(line, &mut collector) {
+                        let line_number = first_line + index as u64;
+                        self.rejections.reject(cause, provenance(chunk, line_number), line.as_bytes());
+                    }
+                }
+            }
+            _ => self.suspicious(chunk, first_line, bytes, (start, ends), &mut collector),
+        }
+    }
+
+    /// Somewhere there is a NUL, or bytes that are not UTF-8: looks at each line alone.
+    #[cold]
+    fn suspicious(
+        &mut self,
+        chunk: &FrameChunk,
+        first_line: u64,
+        bytes: &[u8],
+        (start, ends): (usize, &[u32]),
+        collector: &mut Collector<'_, T>,
+    ) {
+        let mut from = 0;
+        for (index, end) in ends.iter().enumerate() {
+            let to = *end as usize - start;
+            let frame = &bytes[from..to];
+            from = to;
+            collector.next_record();
+            let outcome = match std::str::from_utf8(frame) {
+                Err(_) => Err(RejectCause::NOT_UTF8),
+                Ok(_) if memchr::memchr(0, frame).is_some() => Err(RejectCause::NUL),
+                Ok(text) => (self.function)(trim_line_end(text), collector),
+            };
+            if let Err(cause) = outcome {
+                self.rejections.reject(
+                    cause,
+                    provenance(chunk, first_line + index as u64),
+                    frame.trim_ascii_end(),
+                );
+            }
+        }
+    }
+}
+
+fn provenance(chunk: &FrameChunk, line: u64) -> Option<Provenance<'_>> {
+    Some(Provenance { origin: &chunk.origin, line })
+}
+
+impl<T, F> Head for TextHead<T, F>
+where
+    T: 'static,
+    F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
+{
+    fn new_buffer(&self) -> Box<dyn Any> {
+        Box::new(Vec::<T>::new())
+    }
+
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        parts: Vec<AnyPart>,
+        out: &mut dyn Any,
+    ) -> Result<(), OperatorError> {
+        let out = records::<T>(out);
+        for part in parts {
+            let frames: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
+            for (chunk, range) in frames.share(self.source, self.context.index, self.context.parallelism) {
+                self.chunk(chunk, &range, out);
+            }
+        }
+        self.rejections.end_batch();
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! The checkpoint coordinator actor: one checkpoint at a time, from barrier to completed.
+//!
+//! Files are written on a blocking thread; the actor and the data path go on meanwhile. A checkpoint that fails
+//! is counted, logged and tried again at the next interval; the job does not notice.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::batch::{Attempt, Offset};
+use super::messages::{
+    AbortPending, BarrierAnswer, BarrierScope, RequestBarrier, ResumeCheckpoints, SinkReached, SnapshotTaken,
+    TakeLastCheckpoint,
+};
+use super::sequencer::{Sequencer, notify};
+use super::settings::Settings;
+use crate::checkpoint::{
+    Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Manifest, PendingCheckpoint, Progress,
+};
+use crate::metrics::JobMetrics;
+
+type SharedStore = Arc<Mutex<Box<dyn CheckpointStore>>>;
+
+/// What the coordinator is doing.
+enum Phase {
+    Idle,
+    /// The barrier travels.
+    Pending {
+        checkpoint: PendingCheckpoint,
+        since: Instant,
+    },
+    /// The store writes.
+    Writing,
+}
+
+/// Who waits for the last checkpoint of an orderly stop.
+type LastOutcome = oneshot::Sender<Result<(), CheckpointError>>;
+
+/// Whether the job is ending.
+enum Last {
+    NotAsked,
+    /// Another checkpoint was under way when it was asked for: it comes next.
+    Due(LastOutcome),
+    Taking(LastOutcome),
+}
+
+/// Takes checkpoints.
+pub(crate) struct CheckpointCoordinator {
+    job: String,
+    settings: Settings,
+    sequencer: Addr<Sequencer>,
+    store: SharedStore,
+    /// Every subtask, as (stage, index).
+    subtasks: Vec<(usize, usize)>,
+    sink_count: usize,
+    metrics: Arc<JobMetrics>,
+    phase: Phase,
+    attempt: Attempt,
+    next_id: CheckpointId,
+    /// Offset of the newest completed checkpoint.
+    completed: Option<Offset>,
+    last: Last,
+}
+
+/// What a coordinator starts with.
+pub(crate) struct CoordinatorStart {
+    pub(crate) job: String,
+    pub(crate) settings: Settings,
+    pub(crate) sequencer: Addr<Sequencer>,
+    pub(crate) store: Box<dyn CheckpointStore>,
+    pub(crate) subtasks: Vec<(usize, usize)>,
+    pub(crate) sink_count: usize,
+    pub(crate) metrics: Arc<JobMetrics>,
+    pub(crate) completed: Option<Offset>,
+}
+
+impl CheckpointCoordinator {
+    pub(crate) fn new(start: CoordinatorStart) -> Self {
+        Self {
+            job: start.job,
+            settings: start.settings,
+            sequencer: start.sequencer,
+            next_id: start.store.next_id(),
+            store: Arc::new(Mutex::new(start.store)),
+            subtasks: start.subtasks,
+            sink_count: start.sink_count,
+            metrics: start.metrics,
+            phase: Phase::Idle,
+            attempt: Attempt(0),
+            completed: start.completed,
+            last: Last::NotAsked,
+        }
+    }
+
+    fn on_interval(&mut self) {
+        if let Phase::Pending { since, checkpoint } = &self.phase
+            && since.elapsed() > self.settings.checkpoint_timeout
+        {
+            tracing::warn!(checkpoint = %checkpoint.id(), "checkpoint did not complete in time: given up");
+            JobMetrics::add(&self.metrics.checkpoints_failed, 1);
+            self.phase = Phase::Idle;
+        }
+        let running = self.attempt != Attempt(0) && matches!(self.last, Last::NotAsked);
+        if running && matches!(self.phase, Phase::Idle) {
+            self.begin();
+        }
+    }
+
+    fn begin(&mut self) {
+        let checkpoint = self.next_id;
+        self.next_id = CheckpointId(checkpoint.0 + 1);
+        let pending =
+            PendingCheckpoint::new(checkpoint, self.job.clone(), self.subtasks.clone(), self.sink_count);
+        self.phase = Phase::Pending { checkpoint: pending, since: Instant::now() };
+        let scope = match self.last {
+            Last::Taking(_) => BarrierScope::LastBatch,
+            Last::NotAsked | Last::Due(_) => BarrierScope::NextBatch,
+        };
+        notify(&self.sequencer, RequestBarrier { checkpoint, scope, since: self.completed });
+    }
+
+    /// Lets the pending checkpoint take in something, if it is the one meant.
+    fn advance(
+        &mut self,
+        id: Option<CheckpointId>,
+        context: &mut Context<Self>,
+        take_in: impl FnOnce(PendingCheckpoint) -> Progress,
+    ) {
+        match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Pending { checkpoint, since } if Some(checkpoint.id()) == id => {
+                match take_in(checkpoint) {
+                    Progress::Waiting(checkpoint) => self.phase = Phase::Pending { checkpoint, since },
+                    Progress::Ready(capture) => self.write(capture, context),
+                }
+            }
+            // Of a checkpoint given up meanwhile.
+            phase => self.phase = phase,
+        }
+    }
+
+    fn write(&mut self, capture: Capture, context: &mut Context<Self>) {
+        self.phase = Phase::Writing;
+        let store = Arc::clone(&self.store);
+        let started = Instant::now();
+        let writing =
+            tokio::task::spawn_blocking(move || store.lock().expect("a store does not panic").write(capture));
+        let finished = async move { writing.await.expect("a store does not panic") };
+        context.spawn(finished.into_actor(self).map(move |outcome, actor, _| {
+            actor.on_written(outcome, started.elapsed().as_millis());
+        }));
+    }
+
+    fn on_written(&mut self, outcome: Result<Manifest, CheckpointError>, elapsed_ms: u128) {
+        self.phase = Phase::Idle;
+        let outcome = match outcome {
+            Ok(manifest) => {
+                tracing::info!(
+                    checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(),
+                    bytes = manifest.state_bytes(), elapsed_ms, "checkpoint completed"
+                );
+                JobMetrics::add(&self.metrics.checkpoints_completed, 1);
+                self.completed = Some(manifest.offset);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(%error, "checkpoint failed: the job goes on, the next interval tries again");
+                JobMetrics::add(&self.metrics.checkpoints_failed, 1);
+                Err(error)
+            }
+        };
+        self.after(outcome);
+    }
+
+    /// A checkpoint ended; the last one is owed to the supervisor.
+    fn after(&mut self, outcome: Result<(), CheckpointError>) {
+        match std::mem::replace(&mut self.last, Last::NotAsked) {
+            Last::NotAsked => {}
+            Last::Due(waiting) => {
+                self.last = Last::Taking(waiting);
+                self.begin();
+            }
+            // The supervisor may have given up on it.
+            Last::Taking(waiting) => drop(waiting.send(outcome)),
+        }
+    }
+}
+
+impl Actor for CheckpointCoordinator {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context
+            .set_mailbox_capacity(super::job::CONTROL_MAILBOX + 2 * (self.subtasks.len() + self.sink_count));
+        context.run_interval(self.settings.checkpoint_interval, |actor, _| actor.on_interval());
+    }
+}
+
+impl Handler<BarrierAnswer> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, message: BarrierAnswer, context: &mut Self::Context) {
+        match message {
+            BarrierAnswer::Set { checkpoint, header, readings } => {
+                if header.attempt == self.attempt {
+                    self.advance(Some(checkpoint), context, |pending| pending.barrier(header, readings));
+                }
+            }
+            BarrierAnswer::NothingNew { checkpoint } => {
+                let ours = matches!(&self.phase, Phase::Pending { checkpoint: pending, .. } if pending.id() == checkpoint);
+                if ours {
+                    self.phase = Phase::Idle;
+                    self.next_id = checkpoint;
+                    self.after(Ok(()));
+                }
+            }
+        }
+    }
+}
+
+impl Handler<SnapshotTaken> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, message: SnapshotTaken, context: &mut Self::Context) {
+        if message.header.attempt == self.attempt {
+            let SnapshotTaken { header, stage, subtask, snapshots } = message;
+            self.advance(header.barrier, context, |pending| pending.snapshot(stage, subtask, snapshots));
+        }
+    }
+}
+
+impl Handler<SinkReached> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, message: SinkReached, context: &mut Self::Context) {
+        if message.header.attempt == self.attempt {
+            let SinkReached { header, sink, position } = message;
+            self.advance(header.barrier, context, |pending| pending.sink(sink, position));
+        }
+    }
+}
+
+impl Handler<AbortPending> for CheckpointCoordinator {
+    type Result = ResponseFuture<Result<Option<Arc<Contents>>, CheckpointError>>;
+
+    fn handle(&mut self, _: AbortPending, _: &mut Self::Context) -> Self::Result {
+        if matches!(self.phase, Phase::Pending { .. }) {
+            self.phase = Phase::Idle;
+        }
+        self.attempt = Attempt(0);
+        let store = Arc::clone(&self.store);
+        Box::pin(async move {
+            // Waits for a write under way: what it completes is a consistent cut before the failure.
+            let newest =
+                tokio::task::spawn_blocking(move || store.lock().expect("a store does not panic").newest());
+            Ok(newest.await.expect("a store does not panic")?.map(Arc::new))
+        })
+    }
+}
+
+impl Handler<ResumeCheckpoints> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, message: ResumeCheckpoints, _: &mut Self::Context) {
+        self.attempt = message.attempt;
+        // A rewind interrupted the last checkpoint: take it again.
+        if matches!(self.phase, Phase::Idle) {
+            match std::mem::replace(&mut self.last, Last::NotAsked) {
+                Last::NotAsked => {}
+                Last::Due(waiting) | Last::Taking(waiting) => {
+                    self.last = Last::Taking(waiting);
+                    self.begin();
+                }
+            }
+        }
+    }
+}
+
+impl Handler<TakeLastCheckpoint> for CheckpointCoordinator {
+    type Result = ResponseFuture<Result<(), CheckpointError>>;
+
+    fn handle(&mut self, _: TakeLastCheckpoint, _: &mut Self::Context) -> Self::Result {
+        let (sender, outcome) = oneshot::channel();
+        if matches!(self.phase, Phase::Idle) {
+            self.last = Last::Taking(sender);
+            self.begin();
+        } else {
+            self.last = Last::Due(sender);
+        }
+        // Dropped unanswered only when the job is torn down, which reports its own cause.
+        Box::pin(async move { outcome.await.unwrap_or(Ok(())) })
+    }
+}

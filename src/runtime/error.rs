@@ -1,0 +1,75 @@
+//! Why a job ended badly.
+
+use std::io;
+
+use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::operator::OperatorError;
+use crate::state::StateError;
+
+/// Why a job did not start or did not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A setting is outside its limits, or the topology is incomplete. Nothing was started.
+    #[error("{0}")]
+    Configuration(String),
+    /// A source cannot be opened, for instance because its port is in use.
+    #[error("cannot open the source {origin}: {source}")]
+    Source {
+        /// Address of the source.
+        origin: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// A connecting source never reached its server within the time it was given.
+    #[error("cannot connect to {origin} within {seconds} s: {source}")]
+    Unreachable {
+        /// Address of the server.
+        origin: String,
+        /// How long it was tried.
+        seconds: u64,
+        /// The last attempt's reason.
+        source: io::Error,
+    },
+    /// A sink cannot be opened or written to.
+    #[error("cannot write to the sink {sink}: {source}")]
+    Sink {
+        /// Name of the sink.
+        sink: String,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The checkpoint directory cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The newest checkpoint does not fit the job. Nothing was touched.
+    #[error("cannot restore checkpoint {checkpoint}: {source}")]
+    Restore {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// What does not fit.
+        source: Box<StateError>,
+    },
+    /// An operator could not be opened.
+    #[error("cannot open the operators: {0}")]
+    Open(Box<StateError>),
+    /// An operator failed and the restart strategy gave up.
+    #[error("gave up after {failures} failures; the last: {place} {cause}")]
+    RestartsExhausted {
+        /// Failures seen in this run.
+        failures: u64,
+        /// Stage and subtask.
+        place: String,
+        /// The last failure.
+        cause: Box<OperatorError>,
+    },
+    /// The last checkpoint of an orderly stop failed; all outputs were delivered.
+    #[error("stopped, but the last checkpoint failed: {0}")]
+    LastCheckpoint(CheckpointError),
+    /// An actor ended without being asked to: a defect of the runtime.
+    #[error("the {0} ended unexpectedly; please report this")]
+    ActorLost(&'static str),
+    /// The runtime's threads could not be started.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+}

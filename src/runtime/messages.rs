@@ -1,0 +1,167 @@
+//! The messages between the actors.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
+use super::coordinator::CheckpointCoordinator;
+use super::error::JobError;
+use super::subtask::Subtask;
+use crate::checkpoint::{CheckpointError, CheckpointId, Contents, SinkPosition};
+use crate::operator::{AnyPart, OperatorError};
+use crate::source::frame::FrameChunk;
+use crate::state::StateSnapshot;
+
+/// The job has ended: nothing is taken in any more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended;
+
+/// Source → sequencer: frames to put in order. Answered when they are sealed into a batch.
+#[derive(Message)]
+#[rtype(result = "Result<(), Ended>")]
+pub(crate) struct AppendFrames {
+    pub(crate) chunk: FrameChunk,
+    /// The stamp of a recorded batch, which is sealed alone.
+    pub(crate) recorded: Option<Timestamp>,
+}
+
+/// Sequencer or subtask → subtask or sink: the part of a batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DeliverPart {
+    pub(crate) header: BatchHeader,
+    /// Which of the receiver's inputs this is.
+    pub(crate) input: usize,
+    pub(crate) part: AnyPart,
+}
+
+/// Sink → sequencer: a batch is delivered, its credit is free.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct BatchDelivered {
+    pub(crate) attempt: Attempt,
+    pub(crate) offset: Offset,
+    pub(crate) sink: usize,
+}
+
+/// Supervisor → sequencer: the receivers of batches.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ConnectStages {
+    pub(crate) subtasks: Vec<Addr<Subtask>>,
+    pub(crate) coordinator: Addr<CheckpointCoordinator>,
+}
+
+/// What a barrier waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BarrierScope {
+    /// The next batch, whatever it holds.
+    NextBatch,
+    /// The batch after which nothing is waiting: the job is ending.
+    LastBatch,
+}
+
+/// Coordinator → sequencer: set a barrier, unless there was no batch since `since`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct RequestBarrier {
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) scope: BarrierScope,
+    pub(crate) since: Option<Offset>,
+}
+
+/// Sequencer → coordinator: what became of the request.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) enum BarrierAnswer {
+    /// The barrier is on its way in this batch.
+    Set { checkpoint: CheckpointId, header: BatchHeader, readings: u64 },
+    /// There is nothing to snapshot.
+    NothingNew { checkpoint: CheckpointId },
+}
+
+/// Subtask → coordinator: its state after the barrier's batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SnapshotTaken {
+    pub(crate) header: BatchHeader,
+    pub(crate) stage: usize,
+    pub(crate) subtask: usize,
+    pub(crate) snapshots: Vec<Box<dyn StateSnapshot>>,
+}
+
+/// Sink → coordinator: its position after the barrier's batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SinkReached {
+    pub(crate) header: BatchHeader,
+    pub(crate) sink: usize,
+    pub(crate) position: SinkPosition,
+}
+
+/// Supervisor → coordinator: forget what is pending; what can be restored?
+#[derive(Message)]
+#[rtype(result = "Result<Option<Arc<Contents>>, CheckpointError>")]
+pub(crate) struct AbortPending;
+
+/// Supervisor → coordinator: a job runs (again) from this offset.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResumeCheckpoints {
+    pub(crate) attempt: Attempt,
+}
+
+/// Supervisor → coordinator: take the last checkpoint. Answered when all batches are through.
+#[derive(Message)]
+#[rtype(result = "Result<(), CheckpointError>")]
+pub(crate) struct TakeLastCheckpoint;
+
+/// Supervisor → subtask: build the operators anew and load their state. Answers the number of keys.
+#[derive(Message)]
+#[rtype(result = "Result<usize, OperatorError>")]
+pub(crate) struct RestoreSubtask {
+    pub(crate) attempt: Attempt,
+    pub(crate) contents: Option<Arc<Contents>>,
+}
+
+/// Supervisor → sink: drop what waits for alignment; batches of this attempt follow.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResetSink {
+    pub(crate) attempt: Attempt,
+}
+
+/// Supervisor → sequencer: seal nothing until resumed. Answers how many readings have been sealed.
+#[derive(Message)]
+#[rtype(result = "u64")]
+pub(crate) struct PauseSealing;
+
+/// Supervisor → sequencer: seal again.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ResumeSealing {
+    pub(crate) attempt: Attempt,
+}
+
+/// Subtask → supervisor: its operators failed on a batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SubtaskFailed {
+    pub(crate) attempt: Attempt,
+    pub(crate) place: String,
+    pub(crate) offset: Offset,
+    pub(crate) cause: OperatorError,
+}
+
+/// Any actor → supervisor: something that cannot be mended by a restart.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct JobFailed {
+    pub(crate) error: JobError,
+}
+
+/// Source → supervisor: the input ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct SourceFinished;

@@ -1,0 +1,50 @@
+//! The runtime: the actors that move batches, and the plain decisions they are thin shells around.
+//!
+//! ```text
+//!  source ─chunks─▶ Sequencer ─batches─▶ Subtask … Subtask ─parts─▶ SinkWriter ─delivered─▶ Sequencer (credit)
+//!                      ▲ barrier             │ snapshots                │ position
+//!                      └──── CheckpointCoordinator ◀───────────────────┘
+//!                               JobSupervisor watches all of them
+//! ```
+//!
+//! | actor | thread | plain part |
+//! |---|---|---|
+//! | `Source` | main | `source::line_framer` |
+//! | `Sequencer` | main | `sequencing` |
+//! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
+//! | `JobSupervisor` | main | `restart` |
+//! | `Subtask` | worker `(stage + index) % threads` | `operator::chain`, `alignment` |
+//! | `SinkActor` | the sink thread | `alignment` |
+//!
+//! So a job has `threads` + 3 threads whatever its size. A batch moves in one message for each pair of subtasks
+//! it passes between; the sequencer keeps at most `batches_in_flight` of them under way, so mailboxes are bounded
+//! by arithmetic, and a slow sink slows the sources.
+//!
+//! Only this module and `sink` know actix.
+
+mod alignment;
+mod batch;
+mod clock;
+mod coordinator;
+mod error;
+mod job;
+mod messages;
+mod restart;
+mod sequencer;
+mod sequencing;
+mod settings;
+mod sink_actor;
+mod source_actor;
+mod stop;
+mod subtask;
+mod supervisor;
+
+pub(crate) use batch::BatchHeader;
+pub use batch::{Offset, Timestamp};
+pub use error::JobError;
+pub(crate) use job::run;
+pub use restart::RestartStrategy;
+pub use settings::{Backend, Settings, Start};
+pub(crate) use source_actor::{ChunkLimits, Outlet};
+pub use stop::StopHandle;
+pub use supervisor::{JobReport, Restored};

@@ -1,0 +1,101 @@
+use super::*;
+use crate::source::frame::{FrameBuffers, SourceIndex};
+
+fn chunk(frames: usize) -> FrameChunk {
+    let mut buffers = FrameBuffers::default();
+    for _ in 0..frames {
+        buffers.bytes.extend_from_slice(b"1 1\n");
+        buffers.ends.push(u32::try_from(buffers.bytes.len()).unwrap());
+    }
+    FrameChunk::new(SourceIndex(0), "test".into(), 1, buffers, Arc::default())
+}
+
+fn sequencing(in_flight: usize, frames_max: usize) -> Sequencing<u32> {
+    let settings =
+        Settings { batches_in_flight: in_flight, batch_frames_max: frames_max, ..Settings::default() };
+    let mut sequencing = Sequencing::new(&settings, 2, Offset(0), Timestamp(0), 0);
+    sequencing.resume(Attempt(1));
+    sequencing
+}
+
+fn append(sequencing: &mut Sequencing<u32>, frames: usize, receipt: u32) {
+    sequencing.append(Waiting { chunk: chunk(frames), recorded: None, receipt });
+}
+
+#[test]
+fn a_lone_reading_is_sealed_at_once_and_a_crowd_shares_a_batch() {
+    let mut sequencing = sequencing(1, 10);
+    append(&mut sequencing, 1, 1);
+    let first = sequencing.seal(Timestamp(5)).unwrap();
+    assert_eq!((first.header.offset, first.frames.count(), first.readings), (Offset(1), 1, 1));
+    for receipt in 2..=6 {
+        append(&mut sequencing, 4, receipt);
+    }
+    assert!(sequencing.seal(Timestamp(6)).is_none(), "no credit");
+    sequencing.delivered(Attempt(1), 0, Offset(1));
+    assert!(sequencing.seal(Timestamp(6)).is_none(), "the slowest sink counts");
+    sequencing.delivered(Attempt(1), 1, Offset(1));
+    let second = sequencing.seal(Timestamp(6)).unwrap();
+    assert_eq!((second.frames.count(), second.receipts), (8, vec![2, 3]), "as many chunks as fit");
+}
+
+#[test]
+fn a_chunk_above_the_limit_goes_alone_rather_than_never() {
+    let mut sequencing = sequencing(8, 10);
+    append(&mut sequencing, 50, 1);
+    append(&mut sequencing, 1, 2);
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().frames.count(), 50);
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().frames.count(), 1);
+    assert!(sequencing.seal(Timestamp(0)).is_none());
+}
+
+#[test]
+fn a_barrier_rides_on_the_next_batch_or_on_an_empty_one() {
+    let mut sequencing = sequencing(8, 10);
+    append(&mut sequencing, 1, 1);
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, None));
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+    assert!(!sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, Some(Offset(1))));
+    assert!(sequencing.seal(Timestamp(0)).is_none());
+    assert!(sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, None), "the first failed");
+    let empty = sequencing.seal(Timestamp(0)).unwrap();
+    assert_eq!((empty.frames.count(), empty.header.barrier), (0, Some(CheckpointId(2))));
+}
+
+#[test]
+fn the_last_barrier_waits_until_nothing_waits() {
+    let mut sequencing = sequencing(8, 4);
+    append(&mut sequencing, 4, 1);
+    append(&mut sequencing, 4, 2);
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::LastBatch, None));
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, None);
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+}
+
+#[test]
+fn recorded_batches_are_never_joined_and_keep_their_stamp() {
+    let mut sequencing = sequencing(8, 100);
+    for (receipt, stamp) in [(1, 10), (2, 20)] {
+        sequencing.append(Waiting { chunk: chunk(1), recorded: Some(Timestamp(stamp)), receipt });
+    }
+    append(&mut sequencing, 1, 3);
+    let stamps: Vec<_> =
+        (0..3).map(|_| sequencing.seal(Timestamp(15)).unwrap()).map(|sealed| sealed.header.stamp.0).collect();
+    assert_eq!(stamps, [10, 20, 20], "and time never goes back");
+}
+
+#[test]
+fn a_new_attempt_has_all_its_credit_and_ignores_the_old_ones_notices() {
+    let mut sequencing = sequencing(1, 10);
+    append(&mut sequencing, 1, 1);
+    append(&mut sequencing, 10, 2);
+    sequencing.seal(Timestamp(0)).unwrap();
+    assert_eq!(sequencing.pause(), 1);
+    assert!(sequencing.seal(Timestamp(0)).is_none());
+    sequencing.resume(Attempt(2));
+    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.offset, Offset(2));
+    sequencing.delivered(Attempt(1), 0, Offset(2));
+    sequencing.delivered(Attempt(1), 1, Offset(2));
+    append(&mut sequencing, 1, 3);
+    assert!(sequencing.seal(Timestamp(0)).is_none());
+}

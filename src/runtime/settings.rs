@@ -1,0 +1,117 @@
+//! Settings of a job, each with its default and limits.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::restart::RestartStrategy;
+use crate::state::MaxParallelism;
+
+/// Most batches that can be in flight, whatever the setting.
+pub(crate) const BATCHES_IN_FLIGHT_LIMIT: usize = 64;
+/// Most subtasks of a stage.
+pub(crate) const PARALLELISM_LIMIT: usize = 64;
+/// Most worker threads.
+pub(crate) const THREADS_LIMIT: usize = 64;
+/// Bounds of `batch_frames_max`.
+pub(crate) const BATCH_FRAMES_LIMIT: usize = 1 << 20;
+/// Bounds of `batch_bytes_max`.
+pub(crate) const BATCH_BYTES_LIMIT: usize = 16 << 20;
+
+/// Where keyed state is held and where its checkpoints go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// State on the heap, the newest checkpoint on the heap: survives a failing operator, not the process.
+    Memory,
+    /// State on the heap, checkpoints as files under `directory`: survives the process.
+    File {
+        /// Checkpoint directory; the job uses a folder of its own name in it.
+        directory: PathBuf,
+    },
+}
+
+/// What state a job begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// That of the newest whole checkpoint, if there is one.
+    NewestCheckpoint,
+    /// None. Older checkpoints stay until newer ones have replaced them.
+    Empty,
+}
+
+/// Settings of a job. [`Settings::default`] fits a small gateway.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Subtasks of each stage, 1..=64. Default 1.
+    pub parallelism: usize,
+    /// Key groups; fixed for the job's life. Default 128.
+    pub max_parallelism: MaxParallelism,
+    /// Worker threads, 1..=64. Default: one for each core.
+    pub threads: usize,
+    /// A batch is sealed at this many frames, at most 1,048,576. Default 16,384.
+    pub batch_frames_max: usize,
+    /// A batch is sealed at this many bytes, at most 16 MiB. Default 128 KiB.
+    pub batch_bytes_max: usize,
+    /// Batches under way at once, 1..=64. Default 8.
+    pub batches_in_flight: usize,
+    /// State backend. Default `Memory`.
+    pub backend: Backend,
+    /// What state the job begins with. Default: that of the newest whole checkpoint.
+    pub start: Start,
+    /// Time from one checkpoint to the next, at least 10 ms. Default 2 s.
+    pub checkpoint_interval: Duration,
+    /// Completed checkpoints that are kept, at least 1. Default 3.
+    pub checkpoints_retained: usize,
+    /// A checkpoint that has not completed after this long is given up. Default 10 minutes.
+    pub checkpoint_timeout: Duration,
+    /// What to do when an operator fails.
+    pub restart: RestartStrategy,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            max_parallelism: MaxParallelism::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_LIMIT),
+            batch_frames_max: 16 * 1024,
+            batch_bytes_max: 128 * 1024,
+            batches_in_flight: 8,
+            backend: Backend::Memory,
+            start: Start::NewestCheckpoint,
+            checkpoint_interval: Duration::from_secs(2),
+            checkpoints_retained: 3,
+            checkpoint_timeout: Duration::from_secs(600),
+            restart: RestartStrategy::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every limit.
+    ///
+    /// # Errors
+    /// A sentence that names the setting, its value and what is allowed.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} is {value}; it must be {low} to {high}"))
+            }
+        };
+        let groups = usize::from(self.max_parallelism.get());
+        within("parallelism", self.parallelism, 1, PARALLELISM_LIMIT.min(groups))?;
+        within("threads", self.threads, 1, THREADS_LIMIT)?;
+        within("batch-frames-max", self.batch_frames_max, 1, BATCH_FRAMES_LIMIT)?;
+        within("batch-bytes-max", self.batch_bytes_max, 1024, BATCH_BYTES_LIMIT)?;
+        within("batches-in-flight", self.batches_in_flight, 1, BATCHES_IN_FLIGHT_LIMIT)?;
+        within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
+        if self.checkpoint_interval < Duration::from_millis(10) {
+            return Err(format!(
+                "checkpoint-interval is {:?}; it must be at least 10 ms",
+                self.checkpoint_interval
+            ));
+        }
+        Ok(())
+    }
+}

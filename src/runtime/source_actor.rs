@@ -1,0 +1,130 @@
+//! The source actor: runs one source's loop and reports its end; and the outlet the loops hand frames to.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Timestamp;
+use super::error::JobError;
+use super::messages::{AppendFrames, JobFailed, SourceFinished};
+use super::sequencer::{Sequencer, notify};
+use super::supervisor::JobSupervisor;
+use crate::metrics::{JobMetrics, Rejections};
+use crate::source::frame::{BufferPool, FrameBuffers, FrameChunk, SourceIndex};
+use crate::source::{OpenSource, run_recorded, run_tcp_connect, run_tcp_listen};
+
+/// The job takes no more frames.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutletClosed;
+
+/// Where a source puts its frames: the sequencer, seen from a source.
+#[derive(Clone)]
+pub(crate) struct Outlet {
+    sequencer: Addr<Sequencer>,
+    source: SourceIndex,
+    pool: Arc<BufferPool>,
+    metrics: Arc<JobMetrics>,
+    stop: CancellationToken,
+}
+
+impl Outlet {
+    /// Spare buffers for a chunk.
+    pub(crate) fn buffers(&self) -> FrameBuffers {
+        self.pool.take()
+    }
+
+    /// A chunk of this source's frames.
+    pub(crate) fn chunk(&self, origin: Arc<str>, first_line: u64, buffers: FrameBuffers) -> FrameChunk {
+        FrameChunk::new(self.source, origin, first_line, buffers, Arc::clone(&self.pool))
+    }
+
+    /// Hands over a chunk; done when it is sealed into a batch. A source that waits for it before it sends the next
+    /// is slowed to the job's pace.
+    pub(crate) async fn append(
+        &self,
+        chunk: FrameChunk,
+        recorded: Option<Timestamp>,
+    ) -> Result<(), OutletClosed> {
+        match self.sequencer.send(AppendFrames { chunk, recorded }).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(OutletClosed),
+        }
+    }
+
+    /// A counter for what the source itself rejects.
+    pub(crate) fn rejections(&self, place: &str) -> Rejections {
+        Rejections::new(place, Arc::clone(&self.metrics))
+    }
+
+    /// Cancelled when the source must stop reading.
+    pub(crate) fn stop_token(&self) -> &CancellationToken {
+        &self.stop
+    }
+}
+
+/// What a source actor starts with.
+pub(crate) struct SourceWiring {
+    pub(crate) source: OpenSource,
+    pub(crate) index: SourceIndex,
+    pub(crate) sequencer: Addr<Sequencer>,
+    pub(crate) supervisor: Addr<JobSupervisor>,
+    pub(crate) metrics: Arc<JobMetrics>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) chunk_bytes_max: usize,
+    pub(crate) chunk_frames_max: usize,
+}
+
+/// Runs one source.
+pub(crate) struct SourceActor {
+    wiring: Option<SourceWiring>,
+}
+
+impl SourceActor {
+    pub(crate) fn new(wiring: SourceWiring) -> Self {
+        Self { wiring: Some(wiring) }
+    }
+}
+
+async fn run(source: OpenSource, outlet: Outlet, limits: ChunkLimits) -> Result<(), JobError> {
+    match source {
+        OpenSource::TcpConnect(settings) => run_tcp_connect(settings, outlet, limits).await,
+        OpenSource::TcpListen(listener, settings) => {
+            run_tcp_listen(listener, settings, outlet, limits).await;
+            Ok(())
+        }
+        OpenSource::Recorded(input) => {
+            run_recorded(input, outlet).await;
+            Ok(())
+        }
+    }
+}
+
+/// How much a chunk may hold: no more than a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ChunkLimits {
+    pub(crate) bytes_max: usize,
+    pub(crate) frames_max: usize,
+}
+
+impl Actor for SourceActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        let wiring = self.wiring.take().expect("an actor starts once");
+        let outlet = Outlet {
+            sequencer: wiring.sequencer,
+            source: wiring.index,
+            pool: Arc::new(BufferPool::default()),
+            metrics: wiring.metrics,
+            stop: wiring.stop,
+        };
+        let limits = ChunkLimits { bytes_max: wiring.chunk_bytes_max, frames_max: wiring.chunk_frames_max };
+        let ended = run(wiring.source, outlet, limits);
+        let supervisor = wiring.supervisor;
+        context.spawn(ended.into_actor(self).map(move |outcome, _, _| match outcome {
+            Ok(()) => notify(&supervisor, SourceFinished),
+            Err(error) => notify(&supervisor, JobFailed { error }),
+        }));
+    }
+}

@@ -1,0 +1,187 @@
+//! The subtask actor: runs one stage's chain in one thread, under actix's supervision.
+//!
+//! A failing operator stops the actor; actix restarts it empty (`restarting`), and it ignores what arrives until
+//! the job's supervisor restores it for the next attempt. A panic is caught here, because an actor that panics is
+//! not restarted but dropped.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::alignment::Alignment;
+use super::batch::{Attempt, BatchHeader};
+use super::coordinator::CheckpointCoordinator;
+use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
+use super::sequencer::{notify, send_part};
+use super::sink_actor::SinkActor;
+use super::supervisor::JobSupervisor;
+use crate::operator::{AnyPart, Chain, OperatorError, SubtaskContext};
+use crate::stream::ChainFactory;
+
+/// Where the parts of one tail go.
+pub(crate) enum Receiver {
+    /// One part to each subtask of a stage.
+    Stage(Vec<Addr<Subtask>>),
+    /// The only part to a sink.
+    Sink(Addr<SinkActor>),
+}
+
+/// What a subtask needs for life.
+pub(crate) struct SubtaskWiring {
+    pub(crate) stage: usize,
+    pub(crate) context: SubtaskContext,
+    pub(crate) input_count: usize,
+    pub(crate) factory: Arc<dyn ChainFactory>,
+    /// One receiver for each tail.
+    pub(crate) receivers: Vec<Receiver>,
+    pub(crate) coordinator: Addr<CheckpointCoordinator>,
+    pub(crate) supervisor: Addr<JobSupervisor>,
+    pub(crate) mailbox_capacity: usize,
+}
+
+/// One parallel instance of a stage.
+pub(crate) struct Subtask {
+    wiring: SubtaskWiring,
+    alignment: Alignment,
+    /// The chain, and the attempt it was restored for.
+    running: Option<(Attempt, Chain)>,
+}
+
+impl Subtask {
+    pub(crate) fn new(wiring: SubtaskWiring) -> Self {
+        let alignment = Alignment::new(wiring.input_count);
+        Self { wiring, alignment, running: None }
+    }
+
+    fn place(&self) -> String {
+        format!(
+            "{} ({}/{})",
+            self.wiring.factory.name(),
+            self.wiring.context.index + 1,
+            self.wiring.context.parallelism
+        )
+    }
+
+    fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), OperatorError> {
+        let (_, chain) = self.running.as_mut().expect("only a running subtask aligns batches");
+        let outputs = guard(|| chain.run(&header, parts))?;
+        for (receiver, parts) in self.wiring.receivers.iter().zip(outputs) {
+            let input = self.wiring.context.index;
+            match receiver {
+                Receiver::Stage(subtasks) => {
+                    for (subtask, part) in subtasks.iter().zip(parts) {
+                        send_part(subtask, DeliverPart { header, input, part });
+                    }
+                }
+                Receiver::Sink(sink) => {
+                    for part in parts {
+                        send_part(sink, DeliverPart { header, input, part });
+                    }
+                }
+            }
+        }
+        if header.barrier.is_some() {
+            let snapshots = chain.head().snapshot().into_iter().collect();
+            let (stage, subtask) = (self.wiring.stage, self.wiring.context.index);
+            notify(&self.wiring.coordinator, SnapshotTaken { header, stage, subtask, snapshots });
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, header: BatchHeader, cause: OperatorError, context: &mut Context<Self>) {
+        self.drop_state();
+        let failed =
+            SubtaskFailed { attempt: header.attempt, place: self.place(), offset: header.offset, cause };
+        notify(&self.wiring.supervisor, failed);
+        context.stop();
+    }
+
+    /// Drops the operators; their destructors are user code too.
+    fn drop_state(&mut self) {
+        self.alignment.clear();
+        let running = self.running.take();
+        if guard(|| {
+            drop(running);
+            Ok(())
+        })
+        .is_err()
+        {
+            tracing::warn!(place = self.place(), "an operator panicked while it was dropped");
+        }
+    }
+
+    fn restore(&mut self, message: RestoreSubtask) -> Result<usize, OperatorError> {
+        self.drop_state();
+        let wiring = &self.wiring;
+        let (chain, key_count) = guard(|| {
+            let mut chain = wiring.factory.build(&wiring.context)?;
+            let head = chain.head();
+            if let (Some(operator), Some(contents)) =
+                (head.stateful_operator().map(str::to_owned), &message.contents)
+            {
+                for (entry, part) in contents.manifest.parts.iter().zip(&contents.parts) {
+                    if entry.operator == operator {
+                        head.load(part)?;
+                    }
+                }
+            }
+            let key_count = head.key_count();
+            Ok((chain, key_count))
+        })?;
+        self.running = Some((message.attempt, chain));
+        Ok(key_count)
+    }
+}
+
+/// Runs user code; a panic becomes an error.
+fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
+    // What the code touched is dropped after a panic, never used again.
+    catch_unwind(AssertUnwindSafe(code))
+        .unwrap_or_else(|panic| Err(OperatorError::Panicked(message_of(&*panic))))
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+impl Actor for Subtask {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.wiring.mailbox_capacity);
+    }
+}
+
+impl Supervised for Subtask {
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.drop_state();
+        tracing::debug!(place = self.place(), "subtask restarted, waiting to be restored");
+    }
+}
+
+impl Handler<DeliverPart> for Subtask {
+    type Result = ();
+
+    fn handle(&mut self, message: DeliverPart, context: &mut Self::Context) {
+        if self.running.as_ref().map(|(attempt, _)| *attempt) != Some(message.header.attempt) {
+            return;
+        }
+        self.alignment.push(message.input, message.header, message.part);
+        while let Some((header, parts)) = self.alignment.pop() {
+            if let Err(cause) = self.process(header, parts) {
+                return self.fail(header, cause, context);
+            }
+        }
+    }
+}
+
+impl Handler<RestoreSubtask> for Subtask {
+    type Result = Result<usize, OperatorError>;
+
+    fn handle(&mut self, message: RestoreSubtask, _: &mut Self::Context) -> Self::Result {
+        self.restore(message)
+    }
+}

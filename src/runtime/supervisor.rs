@@ -1,0 +1,409 @@
+//! The job supervisor: starts the job, rewinds it when an operator fails, ends it in order.
+//!
+//! ```text
+//!            start                failure            budget left, after the delay
+//!  Starting ───────▶ Running ───────────────▶ Rewinding ───────────────▶ Running
+//!                      │ all sources ended       │ budget spent
+//!                      ▼                         ▼
+//!                   Draining ──last checkpoint──▶ Ended
+//! ```
+//!
+//! A rewind restores every subtask from the newest completed checkpoint; sources and sinks keep their connections.
+//! The input cannot be replayed yet, so readings since that checkpoint are lost: they are counted and logged.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::{Attempt, Offset, Timestamp};
+use super::clock::wall_time;
+use super::coordinator::CheckpointCoordinator;
+use super::error::JobError;
+use super::messages::{
+    AbortPending, JobFailed, PauseSealing, ResetSink, RestoreSubtask, ResumeCheckpoints, ResumeSealing,
+    SourceFinished, SubtaskFailed, TakeLastCheckpoint,
+};
+use super::restart::{RestartBudget, Verdict};
+use super::sequencer::Sequencer;
+use super::sink_actor::SinkActor;
+use super::source_actor::SourceActor;
+use super::stop::StopHandle;
+use super::subtask::Subtask;
+use crate::checkpoint::{CheckpointId, Contents, Manifest};
+use crate::metrics::{JobMetrics, RejectCause};
+use crate::operator::OperatorError;
+
+/// How often the supervisor looks whether every actor still lives.
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a job did, returned when it ends in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobReport {
+    /// The checkpoint the job continued from, if any.
+    pub restored: Option<Restored>,
+    /// Readings taken in.
+    pub readings: u64,
+    /// Results delivered, summed over the sinks.
+    pub outputs: u64,
+    /// Readings rejected, by place and cause.
+    pub rejected: BTreeMap<(String, RejectCause), u64>,
+    /// Readings whose effect was lost with a rewind.
+    pub readings_lost: u64,
+    /// Rewinds.
+    pub restarts: u64,
+    /// Checkpoints completed.
+    pub checkpoints_completed: u64,
+    /// Checkpoints that failed.
+    pub checkpoints_failed: u64,
+}
+
+/// The checkpoint a job continued from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// Its number.
+    pub checkpoint: CheckpointId,
+    /// The batch after which it was taken.
+    pub offset: Offset,
+    /// Keys it held.
+    pub keys: u64,
+    /// Readings it had seen, over the job's whole life.
+    pub readings: u64,
+    /// Time since it was taken, in milliseconds, by the wall clock.
+    pub age_ms: u64,
+}
+
+impl Restored {
+    /// Time since it was taken, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    pub(crate) fn age_seconds(&self) -> f64 {
+        self.age_ms as f64 / 1000.0
+    }
+
+    pub(crate) fn from_manifest(manifest: &Manifest, now: Timestamp) -> Self {
+        Self {
+            checkpoint: manifest.id,
+            offset: manifest.offset,
+            keys: manifest.key_count(),
+            readings: manifest.readings,
+            age_ms: u64::try_from(now.0.saturating_sub(manifest.stamp.0)).unwrap_or(0),
+        }
+    }
+}
+
+/// The actors of a job.
+pub(crate) struct JobActors {
+    pub(crate) sequencer: Addr<Sequencer>,
+    pub(crate) coordinator: Addr<CheckpointCoordinator>,
+    pub(crate) subtasks: Vec<Addr<Subtask>>,
+    pub(crate) sinks: Vec<Addr<SinkActor>>,
+}
+
+impl JobActors {
+    /// The kind of an actor that no longer takes messages.
+    fn lost(&self) -> Option<&'static str> {
+        if !self.sequencer.connected() {
+            Some("sequencer")
+        } else if !self.coordinator.connected() {
+            Some("checkpoint coordinator")
+        } else if self.subtasks.iter().any(|subtask| !subtask.connected()) {
+            Some("subtask")
+        } else if self.sinks.iter().any(|sink| !sink.connected()) {
+            Some("sink")
+        } else {
+            None
+        }
+    }
+}
+
+/// Launcher → supervisor: the job's actors and where to begin.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StartJob {
+    pub(crate) actors: JobActors,
+    pub(crate) contents: Option<Arc<Contents>>,
+    /// Starts the sources once everything is restored.
+    pub(crate) start_sources: StartSources,
+}
+
+type StartSources = Box<dyn FnOnce() -> Vec<Addr<SourceActor>> + Send>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Running,
+    Rewinding,
+    Ended,
+}
+
+/// Watches over one job.
+pub(crate) struct JobSupervisor {
+    phase: Phase,
+    actors: Option<Arc<JobActors>>,
+    sources: Vec<Addr<SourceActor>>,
+    sources_running: usize,
+    budget: RestartBudget,
+    attempt: Attempt,
+    failures: u64,
+    stop: StopHandle,
+    source_stop: CancellationToken,
+    metrics: Arc<JobMetrics>,
+    restored: Option<Restored>,
+    /// Readings, on the sequencer's count, that are in the restored state or were counted as lost.
+    readings_accounted: u64,
+    /// The last checkpoint was asked for.
+    draining: bool,
+    start_sources: Option<StartSources>,
+    outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
+}
+
+impl JobSupervisor {
+    pub(crate) fn new(
+        budget: RestartBudget,
+        stop: StopHandle,
+        source_stop: CancellationToken,
+        metrics: Arc<JobMetrics>,
+        outcome: oneshot::Sender<Result<JobReport, JobError>>,
+    ) -> Self {
+        Self {
+            phase: Phase::Starting,
+            actors: None,
+            sources: Vec::new(),
+            sources_running: 0,
+            budget,
+            attempt: Attempt(0),
+            failures: 0,
+            stop,
+            source_stop,
+            metrics,
+            restored: None,
+            readings_accounted: 0,
+            draining: false,
+            start_sources: None,
+            outcome: Some(outcome),
+        }
+    }
+
+    fn actors(&self) -> Arc<JobActors> {
+        Arc::clone(self.actors.as_ref().expect("the job was started"))
+    }
+
+    /// Restores every subtask for a new attempt and lets the batches flow.
+    fn begin_attempt(&mut self, contents: Option<Arc<Contents>>, context: &mut Context<Self>) {
+        self.attempt = self.attempt.next();
+        let restored = restore_all(self.actors(), self.attempt, contents);
+        context.wait(restored.into_actor(self).map(|outcome, actor, context| match outcome {
+            Ok(()) => actor.attempt_began(context),
+            Err(cause) => actor.failed("restore".to_owned(), cause, context),
+        }));
+    }
+
+    fn attempt_began(&mut self, context: &mut Context<Self>) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.phase = Phase::Running;
+        if let Some(start_sources) = self.start_sources.take() {
+            self.sources = start_sources();
+            self.sources_running = self.sources.len();
+            let (stop, source_stop) = (self.stop.clone(), self.source_stop.clone());
+            let stopped = async move { stop.stopped().await };
+            context.spawn(stopped.into_actor(self).map(move |(), _, _| {
+                tracing::info!("stopping: no more is read, what was read is processed");
+                source_stop.cancel();
+            }));
+        }
+        self.drain_if_ended(context);
+    }
+
+    fn failed(&mut self, place: String, cause: OperatorError, context: &mut Context<Self>) {
+        self.failures += 1;
+        // State that does not fit will not fit the next time either.
+        let verdict = match &cause {
+            OperatorError::State(_) => Verdict::GiveUp,
+            OperatorError::Failed(_) | OperatorError::Panicked(_) => self.budget.on_failure(Instant::now()),
+        };
+        match verdict {
+            Verdict::GiveUp => {
+                let error = match (cause, &self.restored) {
+                    (OperatorError::State(source), Some(restored)) => {
+                        JobError::Restore { checkpoint: restored.checkpoint, source: Box::new(source) }
+                    }
+                    (OperatorError::State(source), None) => JobError::Open(Box::new(source)),
+                    (cause, _) => {
+                        JobError::RestartsExhausted { failures: self.failures, place, cause: Box::new(cause) }
+                    }
+                };
+                self.end(Err(error));
+            }
+            Verdict::RestartAfter(delay) => {
+                tracing::error!(%place, %cause, ?delay, "operator failed: the job rewinds to its last checkpoint");
+                self.phase = Phase::Rewinding;
+                let paused = self.actors().sequencer.send(PauseSealing);
+                context.wait(paused.into_actor(self).map(move |sealed, _, context| {
+                    let sealed = sealed.unwrap_or(0);
+                    context.run_later(delay, move |actor, context| actor.rewind(sealed, context));
+                }));
+            }
+        }
+    }
+
+    fn rewind(&mut self, readings_sealed: u64, context: &mut Context<Self>) {
+        if self.phase != Phase::Rewinding {
+            return;
+        }
+        JobMetrics::add(&self.metrics.restarts, 1);
+        let newest = self.actors().coordinator.send(AbortPending);
+        context.wait(newest.into_actor(self).map(move |newest, actor, context| match newest {
+            Ok(Ok(contents)) => {
+                actor.report_rewind(contents.as_deref(), readings_sealed);
+                actor.begin_attempt(contents, context);
+            }
+            Ok(Err(error)) => actor.end(Err(error.into())),
+            Err(_) => actor.end(Err(JobError::ActorLost("checkpoint coordinator"))),
+        }));
+    }
+
+    fn report_rewind(&mut self, contents: Option<&Contents>, readings_sealed: u64) {
+        let in_state = contents.map_or(0, |contents| contents.manifest.readings);
+        let lost = readings_sealed - self.readings_accounted.max(in_state);
+        self.readings_accounted = readings_sealed;
+        JobMetrics::add(&self.metrics.readings_lost, lost);
+        match contents {
+            Some(Contents { manifest, .. }) => tracing::warn!(
+                checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(), readings_lost = lost,
+                "rewound to the newest completed checkpoint"
+            ),
+            None => {
+                tracing::warn!(readings_lost = lost, "rewound to empty state: no checkpoint was completed")
+            }
+        }
+    }
+
+    /// When every source has ended: takes the last checkpoint, then ends.
+    fn drain_if_ended(&mut self, context: &mut Context<Self>) {
+        if self.sources_running > 0 || self.phase != Phase::Running || self.draining {
+            return;
+        }
+        self.draining = true;
+        let last = self.actors().coordinator.send(TakeLastCheckpoint);
+        context.spawn(last.into_actor(self).map(|outcome, actor, _| match outcome {
+            Ok(Ok(())) => actor.end(Ok(())),
+            Ok(Err(error)) => actor.end(Err(JobError::LastCheckpoint(error))),
+            Err(_) => actor.end(Err(JobError::ActorLost("checkpoint coordinator"))),
+        }));
+    }
+
+    fn end(&mut self, outcome: Result<(), JobError>) {
+        self.phase = Phase::Ended;
+        self.source_stop.cancel();
+        if let Some(sender) = self.outcome.take() {
+            // The caller that started the job may be gone; nobody else wants the outcome.
+            drop(sender.send(outcome.map(|()| self.report())));
+        }
+    }
+
+    fn report(&self) -> JobReport {
+        let metrics = &self.metrics;
+        JobReport {
+            restored: self.restored,
+            readings: JobMetrics::get(&metrics.readings),
+            outputs: JobMetrics::get(&metrics.outputs),
+            rejected: metrics.rejected(),
+            readings_lost: JobMetrics::get(&metrics.readings_lost),
+            restarts: JobMetrics::get(&metrics.restarts),
+            checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
+            checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
+        }
+    }
+
+    fn check_liveness(&mut self) {
+        if self.phase != Phase::Ended
+            && let Some(lost) = self.actors.as_ref().and_then(|actors| actors.lost())
+        {
+            self.end(Err(JobError::ActorLost(lost)));
+        }
+    }
+}
+
+/// Restores subtasks, sinks and coordinator for `attempt`, then resumes the sequencer. In this order no part of the
+/// attempt can reach an actor that does not expect it.
+async fn restore_all(
+    actors: Arc<JobActors>,
+    attempt: Attempt,
+    contents: Option<Arc<Contents>>,
+) -> Result<(), OperatorError> {
+    let gone = |_| OperatorError::failed("an actor is gone");
+    // All at once: they are on several threads.
+    let restoring: Vec<_> = actors
+        .subtasks
+        .iter()
+        .map(|subtask| subtask.send(RestoreSubtask { attempt, contents: contents.clone() }))
+        .map(actix::spawn)
+        .collect();
+    for restored in restoring {
+        restored.await.map_err(|_| OperatorError::failed("restoring was cancelled"))?.map_err(gone)??;
+    }
+    for sink in &actors.sinks {
+        sink.send(ResetSink { attempt }).await.map_err(gone)?;
+    }
+    actors.coordinator.send(ResumeCheckpoints { attempt }).await.map_err(gone)?;
+    actors.sequencer.send(ResumeSealing { attempt }).await.map_err(gone)
+}
+
+impl Actor for JobSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(super::job::CONTROL_MAILBOX);
+        context.run_interval(LIVENESS_INTERVAL, |actor, _| actor.check_liveness());
+    }
+}
+
+impl Handler<StartJob> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: StartJob, context: &mut Self::Context) {
+        self.actors = Some(Arc::new(message.actors));
+        self.restored = message
+            .contents
+            .as_ref()
+            .map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
+        self.readings_accounted = self.restored.map_or(0, |restored| restored.readings);
+        self.start_sources = Some(message.start_sources);
+        self.begin_attempt(message.contents, context);
+    }
+}
+
+impl Handler<SubtaskFailed> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SubtaskFailed, context: &mut Self::Context) {
+        if message.attempt == self.attempt && self.phase == Phase::Running {
+            let place = format!("{} at batch {}", message.place, message.offset);
+            self.failed(place, message.cause, context);
+        }
+    }
+}
+
+impl Handler<JobFailed> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobFailed, _: &mut Self::Context) {
+        self.end(Err(message.error));
+    }
+}
+
+impl Handler<SourceFinished> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: SourceFinished, context: &mut Self::Context) {
+        self.sources_running -= 1;
+        self.drain_if_ended(context);
+    }
+}

@@ -1,0 +1,193 @@
+//! One TCP connection: reads lines and hands them over, one chunk ahead.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::config::LINE_TIMEOUT;
+use crate::metrics::{Provenance, RejectCause, Rejections};
+use crate::runtime::{ChunkLimits, Outlet};
+use crate::source::line_framer::LineFramer;
+
+/// Over-long lines in a row after which a connection is closed: its peer does not speak our protocol.
+const OVER_LONG_LINES_MAX: u32 = 10;
+/// Time without traffic after which the kernel probes whether the peer still exists.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
+/// Time between probes, and how many may stay unanswered.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// How a connection ended.
+#[derive(Debug)]
+pub(super) enum ConnectionEnd {
+    /// The peer closed it.
+    Closed,
+    /// It broke.
+    Broken(io::Error),
+    /// Nothing came for the idle timeout.
+    Idle,
+    /// A line took too long from its first byte to its end.
+    SlowLine,
+    /// Too many over-long lines in a row.
+    OverLongLines,
+    /// The job stops.
+    Stopping,
+}
+
+/// Limits of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConnectionLimits {
+    pub(super) line_bytes_max: usize,
+    pub(super) idle_timeout: Option<Duration>,
+    pub(super) chunk: ChunkLimits,
+}
+
+type Sending = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+
+/// Reads `stream` to its end. `origin` names the peer in messages.
+pub(super) async fn read_lines(
+    mut stream: TcpStream,
+    origin: Arc<str>,
+    limits: ConnectionLimits,
+    outlet: &Outlet,
+) -> ConnectionEnd {
+    if let Err(error) = watch_peer(&stream) {
+        tracing::debug!(%origin, %error, "cannot set TCP options");
+    }
+    let framer = LineFramer::new(limits.line_bytes_max, limits.chunk.bytes_max, limits.chunk.frames_max);
+    let rejections = outlet.rejections("tcp");
+    let mut reader = Reader { framer, rejections, origin, outlet, sending: None };
+    let end = reader.read(&mut stream, limits.idle_timeout).await;
+    reader.finish(&end).await;
+    end
+}
+
+/// One chunk on its way to the sequencer while the framer fills the next.
+struct Reader<'a> {
+    framer: LineFramer,
+    rejections: Rejections,
+    origin: Arc<str>,
+    outlet: &'a Outlet,
+    sending: Option<Sending>,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self, stream: &mut TcpStream, idle_timeout: Option<Duration>) -> ConnectionEnd {
+        let stop = self.outlet.stop_token().clone();
+        let mut stopped = pin!(stop.cancelled());
+        let mut last_byte = Instant::now();
+        let mut line_since: Option<Instant> = None;
+        loop {
+            let idle_at = idle_timeout.map(|timeout| last_byte + timeout);
+            let line_at = line_since.map(|since| since + LINE_TIMEOUT);
+            let deadline = idle_at.into_iter().chain(line_at).min();
+            // A source that the job holds back is not the peer's fault.
+            let may_read = !self.framer.is_full();
+            tokio::select! {
+                biased;
+                () = &mut stopped => return ConnectionEnd::Stopping,
+                sent = wait(&mut self.sending), if self.sending.is_some() => {
+                    self.sending = None;
+                    if sent.is_err() {
+                        return ConnectionEnd::Stopping;
+                    }
+                    if !may_read {
+                        last_byte = Instant::now();
+                        line_since = line_since.map(|_| last_byte);
+                    }
+                }
+                read = stream.read_buf(self.framer.read_buffer()), if may_read => match read {
+                    Ok(0) => return ConnectionEnd::Closed,
+                    Err(error) => return ConnectionEnd::Broken(error),
+                    Ok(_) => {
+                        let lines_before = self.framer.line_count();
+                        self.framer.advance();
+                        last_byte = Instant::now();
+                        line_since = match (self.framer.has_partial_line(), line_since) {
+                            (false, _) => None,
+                            (true, Some(since)) if self.framer.line_count() == lines_before => Some(since),
+                            (true, _) => Some(last_byte),
+                        };
+                    }
+                },
+                () = sleep_until(deadline.unwrap_or(last_byte)), if may_read && deadline.is_some() => {
+                    return if deadline == line_at { ConnectionEnd::SlowLine } else { ConnectionEnd::Idle };
+                }
+            }
+            self.report_over_long();
+            if self.framer.over_long_in_a_row() >= OVER_LONG_LINES_MAX {
+                return ConnectionEnd::OverLongLines;
+            }
+            if self.sending.is_none() {
+                self.send_waiting();
+            }
+        }
+    }
+
+    fn send_waiting(&mut self) {
+        if let Some(lines) = self.framer.take(|| self.outlet.buffers()) {
+            let chunk = self.outlet.chunk(Arc::clone(&self.origin), lines.first_line, lines.buffers);
+            let outlet = self.outlet.clone();
+            self.sending = Some(Box::pin(async move { outlet.append(chunk, None).await.map_err(|_| ()) }));
+        }
+    }
+
+    /// Hands over what was read. The line the peer had not finished counts when the peer ended the stream; when
+    /// we stop it is left to whoever reads next.
+    async fn finish(&mut self, end: &ConnectionEnd) {
+        loop {
+            if let Some(sending) = self.sending.take()
+                && sending.await.is_err()
+            {
+                return;
+            }
+            self.send_waiting();
+            if self.sending.is_none() {
+                break;
+            }
+        }
+        let unfinished = self.framer.partial_bytes();
+        if matches!(end, ConnectionEnd::Closed) {
+            self.framer.finish();
+            self.send_waiting();
+            if let Some(sending) = self.sending.take()
+                && sending.await.is_err()
+            {
+                tracing::debug!(origin = %self.origin, "the job ended before the last line");
+            }
+        } else if unfinished > 0 {
+            tracing::info!(origin = %self.origin, bytes = unfinished, "an unfinished line was left");
+        }
+        self.report_over_long();
+    }
+
+    fn report_over_long(&mut self) {
+        for _ in 0..self.framer.take_over_long() {
+            let provenance = Provenance { origin: &self.origin, line: self.framer.line() };
+            self.rejections.reject(RejectCause::LINE_TOO_LONG, Some(provenance), b"");
+        }
+        self.rejections.end_batch();
+    }
+}
+
+async fn wait(sending: &mut Option<Sending>) -> Result<(), ()> {
+    match sending {
+        Some(sending) => sending.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets the kernel find out that a peer is gone, which TCP alone never does.
+fn watch_peer(stream: &TcpStream) -> io::Result<()> {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}

@@ -1,0 +1,68 @@
+//! Errors of keyed state.
+
+use super::key_group::MaxParallelism;
+
+/// Why state could not be declared, snapshotted or restored. All are permanent: the job must not start with them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Two states of one operator have one name.
+    #[error("operator {operator:?} declares the state {state:?} twice")]
+    DuplicateName {
+        /// Operator that declared it.
+        operator: String,
+        /// The name given twice.
+        state: String,
+    },
+    /// The checkpoint holds a state the operator no longer declares, or declares otherwise.
+    #[error(
+        "state {state:?} of operator {operator:?} was saved as {saved} but the job declares {declared}; \
+         restore with the old definition, or start empty"
+    )]
+    SchemaMismatch {
+        /// Operator whose state it is.
+        operator: String,
+        /// Name of the state.
+        state: String,
+        /// Saved kind, type and version.
+        saved: String,
+        /// Declared kind, type and version, or "nothing".
+        declared: String,
+    },
+    /// The checkpoint's keys are of another type.
+    #[error(
+        "operator {operator:?} was saved with keys of type {saved} but the job keys it by {declared}; \
+         restore with the old key, or start empty"
+    )]
+    KeyMismatch {
+        /// Operator whose state it is.
+        operator: String,
+        /// Saved key type.
+        saved: String,
+        /// Declared key type.
+        declared: String,
+    },
+    /// The number of key groups differs: it is fixed for a job's life.
+    #[error(
+        "operator {operator:?} was saved with max-parallelism {} but the job has {}; it cannot change",
+        saved.get(), declared.get()
+    )]
+    MaxParallelismMismatch {
+        /// Operator whose state it is.
+        operator: String,
+        /// Saved number of key groups.
+        saved: MaxParallelism,
+        /// The job's number of key groups.
+        declared: MaxParallelism,
+    },
+    /// A part of the checkpoint passes its hash but cannot be read.
+    #[error("state part of operator {operator:?} is malformed at byte {position}: {detail}")]
+    Malformed {
+        /// Operator whose state it is, as far as known.
+        operator: String,
+        /// Byte of the part.
+        position: usize,
+        /// What was expected there.
+        detail: &'static str,
+    },
+}

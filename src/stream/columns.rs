@@ -1,0 +1,168 @@
+//! Columns of a line, separated by blanks, and the types read from them.
+
+use crate::metrics::RejectCause;
+use crate::state::TextKey;
+
+/// The columns of a line not read yet.
+#[derive(Debug, Clone)]
+pub struct Columns<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Columns<'a> {
+    /// The columns of `line`: runs of anything but blanks (spaces and tabs).
+    pub fn new(line: &'a str) -> Self {
+        Self { rest: line }
+    }
+
+    /// The next column.
+    ///
+    /// # Errors
+    /// [`RejectCause::MISSING_COLUMN`] when there is none.
+    #[inline]
+    pub fn next_column(&mut self) -> Result<&'a str, RejectCause> {
+        let start = self.rest.bytes().position(|byte| !is_blank(byte)).ok_or(RejectCause::MISSING_COLUMN)?;
+        let column = &self.rest[start..];
+        let end = column.bytes().position(is_blank).unwrap_or(column.len());
+        let (column, rest) = column.split_at(end);
+        self.rest = rest;
+        Ok(column)
+    }
+
+    /// True when only blanks are left.
+    #[inline]
+    fn is_blank(&self) -> bool {
+        self.rest.bytes().all(is_blank)
+    }
+}
+
+#[inline]
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// A type that one column is read as.
+pub trait Column: Sized {
+    /// Reads a column.
+    ///
+    /// # Errors
+    /// The cause the line is rejected for.
+    fn from_column(column: &str) -> Result<Self, RejectCause>;
+}
+
+macro_rules! integer_column {
+    ($($integer:ty),*) => {$(
+        impl Column for $integer {
+            #[inline]
+            fn from_column(column: &str) -> Result<Self, RejectCause> {
+                use std::num::IntErrorKind;
+                column.parse().map_err(|error: std::num::ParseIntError| match error.kind() {
+                    IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => RejectCause::OVERFLOW,
+                    _ => RejectCause::NOT_A_NUMBER,
+                })
+            }
+        }
+    )*};
+}
+
+integer_column!(i8, i16, i32, i64, i128, u8, u16, u32, u64, u128);
+
+impl Column for f64 {
+    /// Reads a finite number: `inf` and `NaN` are rejected, one of them would spoil an aggregate for ever.
+    fn from_column(column: &str) -> Result<Self, RejectCause> {
+        let number: f64 = column.parse().map_err(|_| RejectCause::NOT_A_NUMBER)?;
+        if number.is_finite() {
+            Ok(number)
+        } else if column.bytes().any(|byte| byte.is_ascii_digit()) {
+            Err(RejectCause::OVERFLOW)
+        } else {
+            Err(RejectCause::NOT_A_NUMBER)
+        }
+    }
+}
+
+impl Column for String {
+    fn from_column(column: &str) -> Result<Self, RejectCause> {
+        Ok(column.to_owned())
+    }
+}
+
+impl Column for TextKey {
+    fn from_column(column: &str) -> Result<Self, RejectCause> {
+        Ok(Self::from(column))
+    }
+}
+
+/// A record read from a whole line: a tuple with a [`Column`] for each column.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read from the columns of a line",
+    note = "`parse` reads tuples of numbers and text, such as `parse::<(i64, f64)>()`",
+    note = "for other records use `try_map(|line| …)`"
+)]
+pub trait FromColumns: Sized {
+    /// Reads all columns of a line.
+    ///
+    /// # Errors
+    /// The cause the line is rejected for.
+    fn from_columns(columns: &mut Columns<'_>) -> Result<Self, RejectCause>;
+}
+
+macro_rules! tuple_columns {
+    ($($column:ident)+) => {
+        impl<$($column: Column),+> FromColumns for ($($column,)+) {
+            #[inline]
+            fn from_columns(columns: &mut Columns<'_>) -> Result<Self, RejectCause> {
+                if columns.is_blank() {
+                    return Err(RejectCause::EMPTY);
+                }
+                let record = ($($column::from_column(columns.next_column()?)?,)+);
+                if columns.is_blank() { Ok(record) } else { Err(RejectCause::EXTRA_COLUMN) }
+            }
+        }
+    };
+}
+
+tuple_columns!(A);
+tuple_columns!(A B);
+tuple_columns!(A B C);
+tuple_columns!(A B C D);
+tuple_columns!(A B C D E);
+tuple_columns!(A B C D E F);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(line: &str) -> Result<(i64, i64), RejectCause> {
+        FromColumns::from_columns(&mut Columns::new(line))
+    }
+
+    #[test]
+    fn blanks_separate_and_surround() {
+        for line in ["1 3", "1\t3", "  1   3  ", "\t1 \t 3\t", "+1 3", "01 3"] {
+            assert_eq!(pair(line), Ok((1, 3)), "{line:?}");
+        }
+        assert_eq!(pair("-9223372036854775808 9223372036854775807"), Ok((i64::MIN, i64::MAX)));
+    }
+
+    #[test]
+    fn every_fault_has_its_cause() {
+        for (line, cause) in [
+            ("", RejectCause::EMPTY),
+            (" \t", RejectCause::EMPTY),
+            ("1", RejectCause::MISSING_COLUMN),
+            ("1 2 3", RejectCause::EXTRA_COLUMN),
+            ("1 x", RejectCause::NOT_A_NUMBER),
+            ("1 1.5", RejectCause::NOT_A_NUMBER),
+            ("1 -", RejectCause::NOT_A_NUMBER),
+            ("1\u{a0}2", RejectCause::NOT_A_NUMBER),
+            ("9223372036854775808 1", RejectCause::OVERFLOW),
+            ("1 -9223372036854775809", RejectCause::OVERFLOW),
+        ] {
+            assert_eq!(pair(line), Err(cause), "{line:?}");
+        }
+        assert_eq!(f64::from_column("1e400"), Err(RejectCause::OVERFLOW));
+        assert_eq!(f64::from_column("NaN"), Err(RejectCause::NOT_A_NUMBER));
+        assert_eq!(f64::from_column("inf"), Err(RejectCause::NOT_A_NUMBER));
+    }
+}

@@ -1,0 +1,77 @@
+//! The environment: where a job's streams begin and where it is run.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::text_stream::TextStream;
+use super::topology::TopologyBuilder;
+use crate::runtime::{JobError, JobReport, Settings, StopHandle};
+use crate::source::{RecordedInput, SourceSpec, TcpConnect, TcpListen};
+
+/// Builds and runs one job.
+pub struct Environment {
+    job: String,
+    settings: Settings,
+    builder: Rc<RefCell<TopologyBuilder>>,
+}
+
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("job", &self.job).field("settings", &self.settings).finish()
+    }
+}
+
+impl Environment {
+    /// An environment for the job `job`, with default settings. The name also names its checkpoint folder: letters,
+    /// digits, `-`, `_` and `.`.
+    pub fn new(job: impl Into<String>) -> Self {
+        Self::with_settings(job, Settings::default())
+    }
+
+    /// An environment with settings of its own.
+    pub fn with_settings(job: impl Into<String>, settings: Settings) -> Self {
+        Self { job: job.into(), settings, builder: Rc::new(RefCell::new(TopologyBuilder::new())) }
+    }
+
+    /// Lines from a server at `address` (`HOST:PORT`), connected to again whenever the connection ends.
+    pub fn socket_text_stream(&self, address: impl Into<String>) -> TextStream {
+        self.connect(TcpConnect::new(address))
+    }
+
+    /// Lines from a server, with settings.
+    pub fn connect(&self, source: TcpConnect) -> TextStream {
+        self.text_stream(SourceSpec::TcpConnect(source))
+    }
+
+    /// Lines from the clients of a server of ours.
+    pub fn listen(&self, source: TcpListen) -> TextStream {
+        self.text_stream(SourceSpec::TcpListen(source))
+    }
+
+    /// Lines recorded earlier, in their batches.
+    pub fn recorded(&self, input: RecordedInput) -> TextStream {
+        self.text_stream(SourceSpec::Recorded(input))
+    }
+
+    fn text_stream(&self, source: SourceSpec) -> TextStream {
+        let source = self.builder.borrow_mut().add_source(source);
+        TextStream::new(Rc::clone(&self.builder), source)
+    }
+
+    /// Runs the job until its input ends.
+    ///
+    /// # Errors
+    /// See [`JobError`]. The process is never ended from here.
+    pub fn execute(self) -> Result<JobReport, JobError> {
+        self.execute_until(StopHandle::new())
+    }
+
+    /// Runs the job until its input ends or `stop` asks it to.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub fn execute_until(self, stop: StopHandle) -> Result<JobReport, JobError> {
+        let builder = std::mem::replace(&mut *self.builder.borrow_mut(), TopologyBuilder::new());
+        crate::runtime::run(builder.build(self.job), self.settings, stop)
+    }
+}
