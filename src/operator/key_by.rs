@@ -8,7 +8,7 @@ use super::SubtaskContext;
 use super::chain::{Tail, records};
 use super::part::{AnyPart, PartPool};
 use crate::metrics::{RejectCause, Rejections};
-use crate::state::key::{KeyEncoder, KeyHash};
+use crate::state::key::{KeyEncoder, KeyHash, KeyTooLong};
 use crate::state::{Key, KeyGroup, KeyGroupRange};
 
 /// Keyed records on their way to one subtask: three columns of equal length.
@@ -62,32 +62,64 @@ impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
     }
 }
 
-impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> Tail for KeyBy<K, T, F> {
-    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart> {
-        let mut parts: Vec<Box<KeyedPart<K, T>>> =
-            (0..self.context.parallelism).map(|_| self.pool.take()).collect();
-        let input = records::<T>(input);
-        if let [part] = &mut *parts {
-            part.hashes.reserve(input.len());
-            part.keys.reserve(input.len());
-            part.records.reserve(input.len());
+impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
+    /// One receiver: whole columns at a time, the records moved as they are.
+    fn fill(&mut self, input: &mut Vec<T>, part: &mut KeyedPart<K, T>) {
+        part.keys.extend(input.iter().map(&mut self.key));
+        let mut is_whole = true;
+        part.hashes.extend(part.keys.iter().map(|key| {
+            self.encoder.hash(key).unwrap_or_else(|KeyTooLong| {
+                is_whole = false;
+                KeyHash(0)
+            })
+        }));
+        std::mem::swap(&mut part.records, input);
+        if !is_whole {
+            self.drop_long_keys(part);
         }
+    }
+
+    #[cold]
+    fn drop_long_keys(&mut self, part: &mut KeyedPart<K, T>) {
+        let kept: Vec<bool> = part.keys.iter().map(|key| self.encoder.hash(key).is_ok()).collect();
+        for _ in kept.iter().filter(|kept| !**kept) {
+            self.rejections.reject(RejectCause::KEY_TOO_LONG, None, b"");
+        }
+        let retain = |index: &mut usize| {
+            *index += 1;
+            kept[*index - 1]
+        };
+        let (mut key, mut hash, mut record) = (0, 0, 0);
+        part.keys.retain(|_| retain(&mut key));
+        part.hashes.retain(|_| retain(&mut hash));
+        part.records.retain(|_| retain(&mut record));
+    }
+
+    /// Several receivers: record by record.
+    fn route(&mut self, input: &mut Vec<T>, parts: &mut [Box<KeyedPart<K, T>>]) {
         for record in input.drain(..) {
             let key = (self.key)(&record);
             let Ok(hash) = self.encoder.hash(&key) else {
                 self.rejections.reject(RejectCause::KEY_TOO_LONG, None, b"");
                 continue;
             };
-            let part = match &mut *parts {
-                [only] => only,
-                parts => {
-                    let group = KeyGroup::of(hash, self.context.max_parallelism);
-                    &mut parts[usize::from(self.owners[usize::from(group.0)])]
-                }
-            };
+            let group = KeyGroup::of(hash, self.context.max_parallelism);
+            let part = &mut parts[usize::from(self.owners[usize::from(group.0)])];
             part.hashes.push(hash);
             part.keys.push(key);
             part.records.push(record);
+        }
+    }
+}
+
+impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> Tail for KeyBy<K, T, F> {
+    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart> {
+        let mut parts: Vec<Box<KeyedPart<K, T>>> =
+            (0..self.context.parallelism).map(|_| self.pool.take()).collect();
+        let input = records::<T>(input);
+        match &mut *parts {
+            [only] => self.fill(input, only),
+            parts => self.route(input, parts),
         }
         self.rejections.end_batch();
         parts.into_iter().map(|part| part as AnyPart).collect()

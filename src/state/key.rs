@@ -8,6 +8,7 @@
 //! [`TextKey`] is the key type for device and metric names: up to 22 bytes lie inside the
 //! value (a `heapless` string), so a reading does not cost an allocation; longer names spill to the heap.
 
+use std::any::Any;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -68,7 +69,43 @@ impl KeyEncoder {
     /// The hash of the encoded key.
     #[inline]
     pub(crate) fn hash<K: Key>(&mut self, key: &K) -> Result<KeyHash, KeyTooLong> {
-        self.encode(key).map(hash_encoded)
+        match as_varint(key) {
+            Some(varint) => Ok(hash_varint(varint)),
+            None => self.encode(key).map(hash_encoded),
+        }
+    }
+}
+
+/// What postcard writes as a varint when `key` is one of the usual integers: decided at compile time for each type.
+#[inline(always)]
+fn as_varint<K: Key>(key: &K) -> Option<u64> {
+    let key: &dyn Any = key;
+    if let Some(key) = key.downcast_ref::<i64>() {
+        // Zigzag: the sign goes to the lowest bit.
+        return Some(((*key << 1) ^ (*key >> 63)).cast_unsigned());
+    }
+    if let Some(key) = key.downcast_ref::<i32>() {
+        return Some(u64::from(((*key << 1) ^ (*key >> 31)).cast_unsigned()));
+    }
+    if let Some(key) = key.downcast_ref::<u64>() {
+        return Some(*key);
+    }
+    key.downcast_ref::<u32>().map(|key| u64::from(*key))
+}
+
+/// The hash of a varint's bytes, without a trip through a buffer of unknown length.
+#[inline(always)]
+fn hash_varint(mut rest: u64) -> KeyHash {
+    let mut bytes = [0u8; 10];
+    let mut length = 0;
+    loop {
+        let low = (rest & 0x7F) as u8;
+        rest >>= 7;
+        bytes[length] = if rest == 0 { low } else { low | 0x80 };
+        length += 1;
+        if rest == 0 {
+            return hash_encoded(&bytes[..length]);
+        }
     }
 }
 
@@ -199,6 +236,21 @@ mod tests {
         assert_eq!(keys.encode(&1i64).unwrap(), [2]);
         assert_eq!(keys.hash(&1i64).unwrap(), hash_encoded(&[2]));
         assert_eq!(keys.hash(&1i64).unwrap(), KeyHash(xxh3_64_with_seed(&[2], 0x7469_6465_6761_7465)));
+    }
+
+    #[test]
+    fn the_short_way_for_integers_gives_the_hash_of_their_encoding() {
+        let mut keys = KeyEncoder::new();
+        for shift in 0..64 {
+            for number in [1u64 << shift, (1 << shift) - 1, !(1 << shift)] {
+                let signed = number.cast_signed();
+                assert_eq!(keys.hash(&number).unwrap(), keys.encode(&number).map(hash_encoded).unwrap());
+                assert_eq!(keys.hash(&signed).unwrap(), keys.encode(&signed).map(hash_encoded).unwrap());
+                let (short, signed) = (number as u32, signed as i32);
+                assert_eq!(keys.hash(&short).unwrap(), keys.encode(&short).map(hash_encoded).unwrap());
+                assert_eq!(keys.hash(&signed).unwrap(), keys.encode(&signed).map(hash_encoded).unwrap());
+            }
+        }
     }
 
     #[test]

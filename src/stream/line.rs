@@ -1,5 +1,7 @@
 //! Records as lines of text: how `print` and the file sink write them.
 
+use super::decimal::{append_signed, append_unsigned};
+
 /// A record that can be written as a line, without its end. Numbers, text, and tuples of them as Flink prints them:
 /// `(1,4)`.
 #[diagnostic::on_unimplemented(
@@ -12,16 +14,18 @@ pub trait Line {
 }
 
 macro_rules! integer_line {
-    ($($integer:ty),*) => {$(
+    ($append:path as $wide:ty: $($integer:ty),*) => {$(
         impl Line for $integer {
+            #[inline]
             fn append_to(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(itoa::Buffer::new().format(*self).as_bytes());
+                $append(<$wide>::from(*self), out);
             }
         }
     )*};
 }
 
-integer_line!(i8, i16, i32, i64, i128, isize, u8, u16, u32, u64, u128, usize);
+integer_line!(append_signed as i64: i8, i16, i32, i64);
+integer_line!(append_unsigned as u64: u8, u16, u32, u64);
 
 macro_rules! display_line {
     ($($displayed:ty),*) => {$(
@@ -34,7 +38,7 @@ macro_rules! display_line {
     )*};
 }
 
-display_line!(f32, f64, bool, char, crate::state::TextKey);
+display_line!(f32, f64, i128, u128, isize, usize, bool, char, crate::state::TextKey);
 
 impl Line for str {
     fn append_to(&self, out: &mut Vec<u8>) {

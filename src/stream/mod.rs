@@ -23,6 +23,7 @@
 
 mod columns;
 mod data_stream;
+mod decimal;
 mod environment;
 mod keyed_stream;
 mod line;
