@@ -1,4 +1,6 @@
-//! SIGTERM and Ctrl-C: the first asks the job to stop, the second ends the process.
+//! SIGTERM and Ctrl-C: the first asks the job to stop, a second Ctrl-C ends the process.
+
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -6,6 +8,9 @@ use crate::runtime::StopHandle;
 
 /// Exit code after a second Ctrl-C.
 const INTERRUPTED: i32 = 130;
+
+/// Signals closer together are one request: `timeout` signals its child and then the group the child is in.
+const SAME_REQUEST: Duration = Duration::from_millis(50);
 
 /// Watches for signals from a thread of its own.
 ///
@@ -24,15 +29,18 @@ pub(super) fn watch(stop: StopHandle) -> std::io::Result<()> {
 }
 
 async fn wait(mut interrupt: Signal, mut terminate: Signal, stop: StopHandle) {
-    for round in 0.. {
+    let mut asked: Option<Instant> = None;
+    loop {
         tokio::select! {
-            _ = interrupt.recv() => {}
+            _ = interrupt.recv() => {
+                if asked.is_some_and(|asked| asked.elapsed() > SAME_REQUEST) {
+                    tracing::warn!("interrupted again: ending at once, without a last checkpoint");
+                    std::process::exit(INTERRUPTED);
+                }
+            }
             _ = terminate.recv() => {}
         }
-        if round > 0 {
-            tracing::warn!("asked again: ending at once, without a last checkpoint");
-            std::process::exit(INTERRUPTED);
-        }
+        asked.get_or_insert_with(Instant::now);
         stop.stop();
     }
 }
