@@ -16,8 +16,8 @@ fn main() -> Result<(), JobError> {
         .parse::<(i64, i64)>()
         .key_by(|(key, _)| *key)
         .flat_map(ValueStateDescriptor::new("avg"), |(key, value), avg, out| {
-            let (count, sum) = avg.value().unwrap_or((0, 0));
-            let (count, sum) = (count + 1, sum + value);
+            let (count, sum) = avg.value().unwrap_or((0, 0i128));
+            let (count, sum) = (count + 1, sum + i128::from(value));
             avg.update((count, sum));
             if count >= 2 {
                 out.collect((key, sum / count));

@@ -14,8 +14,8 @@
 //!     .parse::<(i64, i64)>()
 //!     .key_by(|(key, _)| *key)
 //!     .flat_map(ValueStateDescriptor::new("avg"), |(key, value), avg, out| {
-//!         let (count, sum) = avg.value().unwrap_or((0i64, 0i64));
-//!         let (count, sum) = (count + 1, sum + value);
+//!         let (count, sum) = avg.value().unwrap_or((0, 0i128));
+//!         let (count, sum) = (count + 1, sum + i128::from(value));
 //!         avg.update((count, sum));
 //!         if count >= 2 {
 //!             out.collect((key, sum / count));

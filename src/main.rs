@@ -1,5 +1,6 @@
 //! The `tidegate` program: parse, call, exit code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -9,7 +10,8 @@ fn main() -> ExitCode {
     match tidegate::cli::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // When standard error is gone too, the exit code is all that is left to say it with.
+            writeln!(std::io::stderr(), "error: {}", tidegate::cli::message(&error)).ok();
             ExitCode::from(tidegate::cli::exit_code(&error))
         }
     }

@@ -3,6 +3,7 @@
 //! Counters are added to once a batch, never once a record. Rejections are counted by place and cause; the log
 //! shows at most [`SAMPLES_PER_WINDOW`] of them per place in [`SAMPLE_WINDOW`] and then says how many it left out.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,15 +125,21 @@ impl Rejections {
         }
     }
 
-    /// Counts one rejection and may log it. `reading` is shown escaped and cut.
-    pub(crate) fn reject(&mut self, cause: RejectCause, provenance: Option<Provenance<'_>>, reading: &[u8]) {
+    /// Counts one rejection and may log it: then `reading` is asked for, and shown escaped and cut.
+    pub(crate) fn reject<'r>(
+        &mut self,
+        cause: RejectCause,
+        provenance: Option<Provenance<'_>>,
+        reading: impl FnOnce() -> Cow<'r, [u8]>,
+    ) {
         self.count(cause);
         if self.samples_left == 0 {
             self.left_out += 1;
             return;
         }
         self.samples_left -= 1;
-        let shown = reading.get(..SAMPLE_BYTES_MAX).unwrap_or(reading);
+        let reading = reading();
+        let shown = reading.get(..SAMPLE_BYTES_MAX).unwrap_or(&reading);
         let (origin, line) = provenance.map_or(("", 0), |from| (from.origin, from.line));
         tracing::warn!(
             place = %self.place, cause = %cause, origin, line, reading = %shown.escape_ascii(), "reading rejected"

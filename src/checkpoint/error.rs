@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::CheckpointId;
+
 /// Why a checkpoint could not be written or a store not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,21 @@ pub enum CheckpointError {
         /// The directory.
         path: PathBuf,
     },
+    /// It was not complete when its time was over: temporary, the next interval tries again.
+    #[error("checkpoint {checkpoint} did not complete in time")]
+    TimedOut {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+    },
+    /// Code of the job panicked while its state was written: its `Serialize`, most likely.
+    #[error("a state could not be written, its code panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// The coordinator is gone: a defect of the runtime.
+    #[error("the checkpoint coordinator is gone")]
+    Orphaned,
     /// Writing failed: temporary, the next interval tries again.
     #[error("cannot write {path}: {source}", path = path.display())]
     Write {

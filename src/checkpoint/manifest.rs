@@ -26,6 +26,8 @@ pub(crate) const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     pub(crate) id: CheckpointId,
+    /// First checkpoint since the job was last started empty.
+    pub(crate) lineage: CheckpointId,
     pub(crate) job: String,
     /// The state is as it was after this batch.
     pub(crate) offset: Offset,
@@ -70,11 +72,11 @@ pub(crate) enum ManifestError {
 
 impl Manifest {
     pub(crate) fn key_count(&self) -> u64 {
-        self.parts.iter().map(|part| part.keys).sum()
+        self.parts.iter().fold(0, |keys, part| keys.saturating_add(part.keys))
     }
 
     pub(crate) fn state_bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
+        self.parts.iter().fold(0, |bytes, part| bytes.saturating_add(part.bytes))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -132,6 +134,7 @@ mod tests {
     fn manifest() -> Manifest {
         Manifest {
             id: CheckpointId(3),
+            lineage: CheckpointId(1),
             job: "job".into(),
             offset: Offset(9),
             stamp: Timestamp(1000),
@@ -151,8 +154,8 @@ mod tests {
     fn golden_bytes() {
         let bytes = manifest().encode();
         let mut golden = b"TGMANIF\0".to_vec();
-        golden.extend([1, 0, 64, 0, 0, 0]);
-        golden.extend([3, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
+        golden.extend([1, 0, 65, 0, 0, 0]);
+        golden.extend([3, 1, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
         golden.extend([1, 3, b'p', b'-', b'1', 7]);
         golden.extend(b"average");
         golden.extend([2, 5]);

@@ -87,6 +87,8 @@ impl PendingCheckpoint {
         Progress::Ready(Capture {
             manifest: Manifest {
                 id: self.id,
+                // The store knows where the history began.
+                lineage: self.id,
                 job: self.job,
                 offset: header.offset,
                 stamp: header.stamp,

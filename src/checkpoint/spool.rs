@@ -5,7 +5,8 @@
 //!   LOCK                                  one process at a time
 //!   manifests/<id, 20 digits>.manifest    published last, by rename
 //!   parts/<id>-<index>.part               one file an operator and subtask
-//!   quarantine/                           manifests that name something damaged; never deleted by us
+//!   quarantine/                           manifests that name something damaged; never deleted by us, and their parts
+//!                                         not before `retain` newer checkpoints are complete
 //! ```
 //!
 //! One file holds all key groups of a subtask, not one a key group: each file costs an fsync, and a card does
@@ -27,7 +28,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::manifest::{MANIFEST_BYTES_MAX, Manifest, PartEntry, is_part_name};
+use super::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, is_part_name};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
 use crate::disk::{Disk, DurableFile, read_whole};
 
@@ -47,13 +48,15 @@ pub(crate) struct Spool {
     last_id: CheckpointId,
     /// Checkpoints up to this one are not restored from.
     visible_after: CheckpointId,
+    /// First checkpoint of the history this process continues or began.
+    lineage: Option<CheckpointId>,
 }
 
 /// Why a checkpoint is not whole.
 enum Damage {
     /// It can never be used: set it aside.
     Permanent(String),
-    /// It could not be read this time: leave it where it is.
+    /// It could not be read this time, or only another release or job can: leave it where it is.
     Unreadable(String),
 }
 
@@ -77,6 +80,7 @@ impl Spool {
             retain: retain.max(1),
             last_id: CheckpointId(0),
             visible_after: CheckpointId(0),
+            lineage: None,
         };
         spool
             .prepare()
@@ -117,10 +121,15 @@ impl Spool {
     fn read_manifest(&self, id: CheckpointId) -> Result<Manifest, Damage> {
         let bytes =
             read_whole(&*self.disk, &self.manifest_path(id), MANIFEST_BYTES_MAX).map_err(unreadable)?;
-        let manifest = Manifest::decode(&bytes).map_err(|error| Damage::Permanent(error.to_string()))?;
-        if manifest.id != id || manifest.job != self.job {
-            let theirs = format!("it belongs to checkpoint {} of job {:?}", manifest.id, manifest.job);
-            return Err(Damage::Permanent(theirs));
+        let manifest = Manifest::decode(&bytes).map_err(|error| match error {
+            ManifestError::Version(_) => Damage::Unreadable(error.to_string()),
+            ManifestError::Foreign | ManifestError::Damaged => Damage::Permanent(error.to_string()),
+        })?;
+        if manifest.job != self.job {
+            return Err(Damage::Unreadable(format!("it belongs to the job {:?}", manifest.job)));
+        }
+        if manifest.id != id {
+            return Err(Damage::Permanent(format!("it is checkpoint {} under another name", manifest.id)));
         }
         Ok(manifest)
     }
@@ -180,38 +189,69 @@ impl Spool {
         write().map_err(|source| CheckpointError::Write { path: path.clone(), source })
     }
 
-    /// Removes manifests beyond `retain`, then what no manifest names. A failure leaves garbage for the next time.
+    /// Removes whole checkpoints beyond `retain`, then parts that nothing kept may name. What cannot be removed is
+    /// tried again after the next checkpoint.
     fn collect_garbage(&self) -> io::Result<()> {
-        let ids = self.manifest_ids()?;
-        for id in ids.iter().skip(self.retain) {
-            self.disk.remove(&self.manifest_path(*id))?;
-        }
-        if ids.len() > self.retain {
-            self.disk.sync_directory(&self.manifests)?;
-        }
-        let mut named = BTreeSet::new();
-        for id in ids.iter().take(self.retain) {
-            match self.read_manifest(*id) {
-                Ok(manifest) => named.extend(manifest.parts.into_iter().map(|part| part.name)),
-                // What it names is unknown: delete nothing.
-                Err(_) => return Ok(()),
+        let mut kept = Vec::new();
+        let mut unreadable = BTreeSet::new();
+        let mut removed = false;
+        for id in self.manifest_ids()? {
+            match self.read_manifest(id) {
+                Ok(manifest) if kept.len() < self.retain => kept.push(manifest),
+                Ok(_) => removed |= self.remove(&self.manifest_path(id)),
+                Err(_) => drop(unreadable.insert(id)),
             }
         }
+        if removed {
+            self.disk.sync_directory(&self.manifests)?;
+        }
+        let Some(oldest) = kept.last().map(|manifest| manifest.id) else { return Ok(()) };
+        let named: BTreeSet<&str> =
+            kept.iter().flat_map(|manifest| &manifest.parts).map(|part| part.name.as_str()).collect();
         for name in self.disk.list(&self.parts)? {
-            if is_part_name(&name) && id_in(&name).is_some() && !named.contains(&name) {
-                self.disk.remove(&self.parts.join(name))?;
+            let Some(id) = id_in(&name).filter(|_| is_part_name(&name)) else { continue };
+            // A checkpoint newer than the oldest kept that is in quarantine, or that only another release can read,
+            // keeps its parts.
+            let is_claimed = named.contains(name.as_str()) || unreadable.contains(&id);
+            if !is_claimed && (id < oldest || !self.is_quarantined(id)) {
+                self.remove(&self.parts.join(name));
             }
         }
         for name in self.disk.list(&self.manifests)? {
             if id_in(&name).is_some() && name.ends_with(TEMPORARY_SUFFIX) {
-                self.disk.remove(&self.manifests.join(name))?;
+                self.remove(&self.manifests.join(name));
             }
         }
         Ok(())
     }
 
+    fn is_quarantined(&self, id: CheckpointId) -> bool {
+        self.disk.open(&self.quarantine.join(manifest_name(id))).is_ok()
+    }
+
+    /// Removes what a checkpoint that was not published has written.
+    fn remove_unpublished(&self, id: CheckpointId) {
+        for directory in [&self.manifests, &self.parts] {
+            for name in self.disk.list(directory).unwrap_or_default() {
+                if id_in(&name) == Some(id) && name != manifest_name(id) {
+                    self.remove(&directory.join(name));
+                }
+            }
+        }
+    }
+
+    /// True when it was removed.
+    fn remove(&self, path: &Path) -> bool {
+        let outcome = self.disk.remove(path);
+        if let Err(error) = &outcome {
+            tracing::warn!(path = %path.display(), %error, "cannot remove an old checkpoint file");
+        }
+        outcome.is_ok()
+    }
+
     fn write_parts(&self, capture: Capture) -> Result<Manifest, CheckpointError> {
-        let mut manifest = capture.manifest;
+        let mut manifest =
+            Manifest { lineage: self.lineage.unwrap_or(capture.manifest.id), ..capture.manifest };
         for (index, snapshot) in capture.snapshots.iter().enumerate() {
             let name = format!("{:020}-{index}.part", manifest.id.0);
             let path = self.parts.join(&name);
@@ -238,13 +278,21 @@ impl CheckpointStore for Spool {
         let id = capture.manifest.id;
         assert!(id > self.last_id, "checkpoint ids ascend");
         self.last_id = id;
+        self.lineage.get_or_insert(id);
         let written = self.write_parts(capture).and_then(|manifest| {
             self.publish(&manifest)?;
             Ok(manifest)
         });
-        // Also after a failure: on a full disk its half-written parts must not stay.
-        if let Err(error) = self.collect_garbage() {
-            tracing::warn!(%error, "cannot remove old checkpoint files; they are tried again at the next one");
+        match &written {
+            Ok(_) => {
+                if let Err(error) = self.collect_garbage() {
+                    tracing::warn!(%error, "cannot look for old checkpoint files; the next checkpoint tries again");
+                }
+            }
+            // On a full disk its half-written parts must not stay. When it was published after all, and only the last
+            // sync failed, its parts do.
+            Err(_) if self.disk.open(&self.manifest_path(id)).is_err() => self.remove_unpublished(id),
+            Err(_) => {}
         }
         written
     }
@@ -253,10 +301,13 @@ impl CheckpointStore for Spool {
         let listed = self
             .manifest_ids()
             .map_err(|source| CheckpointError::Directory { path: self.manifests.clone(), source })?;
-        let mut newest = None;
-        for id in listed.into_iter().filter(|id| *id > self.visible_after) {
+        let mut newest: Option<Contents> = None;
+        // The start of the newest history there is: one abandoned by a fresh start is not fallen back to.
+        let lineage = listed.iter().filter_map(|id| Some(self.read_manifest(*id).ok()?.lineage)).max();
+        for id in listed.into_iter().filter(|id| *id > self.visible_after && Some(*id) >= lineage) {
             match self.read_checkpoint(id) {
                 Ok(contents) => {
+                    self.lineage = Some(contents.manifest.lineage);
                     newest = Some(contents);
                     break;
                 }
@@ -274,6 +325,7 @@ impl CheckpointStore for Spool {
 
     fn start_empty(&mut self) {
         self.visible_after = self.last_id;
+        self.lineage = Some(self.next_id());
     }
 
     fn next_id(&self) -> CheckpointId {
@@ -318,10 +370,13 @@ fn manifest_name(id: CheckpointId) -> String {
     format!("{:020}{MANIFEST_SUFFIX}", id.0)
 }
 
+/// Highest id a name of ours can hold: one checkpoint each millisecond for 30,000 years. Beyond it a name is foreign.
+const ID_MAX: u64 = 1_000_000_000_000_000;
+
 /// The id a file name of ours starts with: 20 digits.
 fn id_in(name: &str) -> Option<CheckpointId> {
-    let digits = name.get(..20)?;
-    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok().map(CheckpointId))?
+    let digits = name.get(..20).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    digits.parse().ok().filter(|id| *id <= ID_MAX).map(CheckpointId)
 }
 
 fn unreadable(error: io::Error) -> Damage {

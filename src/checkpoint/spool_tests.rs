@@ -19,6 +19,7 @@ impl StateSnapshot for Bytes {
 fn capture(id: CheckpointId) -> Capture {
     let manifest = Manifest {
         id,
+        lineage: CheckpointId(0),
         job: "job".into(),
         offset: Offset(id.0 * 10),
         stamp: Timestamp(0),

@@ -18,14 +18,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
 }
 
+/// The one line that says what ended the command.
+pub fn message(error: &anyhow::Error) -> String {
+    // A job's error names its cause itself; a context does not.
+    if error.is::<JobError>() { error.to_string() } else { format!("{error:#}") }
+}
+
 fn job_exit_code(error: &JobError) -> u8 {
     match error {
         JobError::Configuration(_) | JobError::Restore { .. } | JobError::Open(_) => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
-        JobError::Checkpoint(CheckpointError::Write { .. }) => IO_ERROR,
         JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
         }
+        JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) => IO_ERROR,
         JobError::RestartsExhausted { .. } | JobError::ActorLost(_) | JobError::Runtime(_) => SOFTWARE,
     }

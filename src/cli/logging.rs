@@ -11,5 +11,7 @@ pub(super) fn start(level: LevelFilter) {
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(level)
         .with_target(false)
+        // A log that cannot be written must not end the job.
+        .log_internal_errors(false)
         .init();
 }

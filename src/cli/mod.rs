@@ -8,7 +8,7 @@ mod running_average;
 mod signals;
 
 pub use arguments::{Arguments, Command};
-pub use exit_code::exit_code;
+pub use exit_code::{exit_code, message};
 
 /// Runs a command line.
 ///

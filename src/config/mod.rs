@@ -1,7 +1,6 @@
 //! Settings from text: sizes and durations, the board profile, the demo's defaults.
 //!
-//! Text is parsed into a raw shape that refuses unknown keys (`raw`), then checked once into types that cannot be
-//! wrong.
+//! Text is parsed into a raw shape that refuses unknown keys, then turned once into types that cannot be wrong.
 
 mod board;
 mod demo;

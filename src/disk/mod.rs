@@ -65,6 +65,6 @@ pub(crate) fn read_whole(disk: &dyn Disk, path: &Path, limit: u64) -> io::Result
     }
     let mut bytes = Vec::new();
     // The length may lie (a file that grows): never read more than the limit.
-    file.take(limit + 1).read_to_end(&mut bytes)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
 }

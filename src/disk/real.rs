@@ -8,7 +8,7 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Disk, DurableFile};
 
@@ -42,13 +42,17 @@ pub(crate) struct DirectoryLock {
 
 impl Disk for RealDisk {
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)?;
-        // The new entry lives in the parent: it is durable only after the parent's sync.
         let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-        self.sync_directory(parent.unwrap_or(&PathBuf::from(".")))
+        let parent = parent.unwrap_or(Path::new("."));
+        if !directory.is_dir() {
+            if !parent.is_dir() {
+                self.create_directory(parent)?;
+            }
+            DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
+        }
+        // The entry lives in the parent and is durable only after the parent's sync; also when it was there
+        // already, since who made it may have crashed before this.
+        self.sync_directory(parent)
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Box<dyn DurableFile>> {
@@ -62,12 +66,13 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
-        let file = File::open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
+        // Looked at first: opening a named pipe would wait for a writer.
+        if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
         }
-        Ok((Box::new(file), metadata.len()))
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        Ok((Box::new(file), length))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

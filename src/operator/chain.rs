@@ -10,17 +10,29 @@ use super::part::AnyPart;
 use crate::runtime::BatchHeader;
 use crate::state::{StateError, StateSnapshot};
 
+/// A slot of a chain: a vector of records whose type its two ends know.
+pub(crate) trait Slot: Any {
+    /// Empties it, keeping its allocation.
+    fn clear(&mut self);
+}
+
+impl<T: 'static> Slot for Vec<T> {
+    fn clear(&mut self) {
+        Vec::clear(self);
+    }
+}
+
 /// The first operator of a chain.
 pub(crate) trait Head {
     /// A buffer for the results, empty.
-    fn new_buffer(&self) -> Box<dyn Any>;
+    fn new_buffer(&self) -> Box<dyn Slot>;
 
     /// Turns the parts of a batch, in input order, into records.
     fn run(
         &mut self,
         header: &BatchHeader,
         parts: Vec<AnyPart>,
-        out: &mut dyn Any,
+        out: &mut dyn Slot,
     ) -> Result<(), OperatorError>;
 
     /// Name of the operator whose keyed state the head holds.
@@ -47,16 +59,16 @@ pub(crate) trait Head {
 /// An operator between head and tails.
 pub(crate) trait Middle {
     /// A buffer for the results, empty.
-    fn new_buffer(&self) -> Box<dyn Any>;
+    fn new_buffer(&self) -> Box<dyn Slot>;
 
     /// Turns the records in `input` into those in `out`.
-    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError>;
+    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError>;
 }
 
 /// The end of a chain: one part for each receiving subtask.
 pub(crate) trait Tail {
     /// Empties `input` into as many parts as there are receivers.
-    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart>;
+    fn run(&mut self, input: &mut dyn Slot) -> Vec<AnyPart>;
 }
 
 /// A stage's operators in one subtask.
@@ -65,7 +77,7 @@ pub(crate) struct Chain {
     /// Each with the slot it reads; middle `i` writes slot `i + 1`.
     middles: Vec<(usize, Box<dyn Middle>)>,
     tails: Vec<(usize, Box<dyn Tail>)>,
-    slots: Vec<Box<dyn Any>>,
+    slots: Vec<Box<dyn Slot>>,
 }
 
 impl Chain {
@@ -85,6 +97,7 @@ impl Chain {
         header: &BatchHeader,
         parts: Vec<AnyPart>,
     ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.slots.iter_mut().for_each(|slot| slot.clear());
         self.head.run(header, parts, &mut *self.slots[0])?;
         for (index, (input, middle)) in self.middles.iter_mut().enumerate() {
             let (before, from_here) = self.slots.split_at_mut(index + 1);
@@ -99,6 +112,7 @@ impl Chain {
 }
 
 /// The typed vector behind a slot.
-pub(crate) fn records<T: 'static>(slot: &mut dyn Any) -> &mut Vec<T> {
+pub(crate) fn records<T: 'static>(slot: &mut dyn Slot) -> &mut Vec<T> {
+    let slot: &mut dyn Any = slot;
     slot.downcast_mut().expect("the typed stream connected operators of one record type")
 }

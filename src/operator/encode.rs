@@ -1,10 +1,9 @@
 //! The tail in front of a sink: records to bytes, in the subtask, so that sinks only write.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::chain::{Tail, records};
+use super::chain::{Slot, Tail, records};
 use super::part::{AnyPart, PartPool};
 
 /// A batch's results of one subtask, encoded.
@@ -28,7 +27,7 @@ impl<T, F> Encode<T, F> {
 }
 
 impl<T: 'static, F: FnMut(&T, &mut Vec<u8>)> Tail for Encode<T, F> {
-    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart> {
+    fn run(&mut self, input: &mut dyn Slot) -> Vec<AnyPart> {
         let input = records::<T>(input);
         let mut part = self.pool.take();
         part.records = input.len() as u64;

@@ -1,11 +1,11 @@
 //! `key_by`: the tail that routes records to the subtasks that own their keys.
 
-use std::any::Any;
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Tail, records};
+use super::chain::{Slot, Tail, records};
 use super::part::{AnyPart, PartPool};
 use crate::metrics::{RejectCause, Rejections};
 use crate::state::key::{KeyEncoder, KeyHash, KeyTooLong};
@@ -83,7 +83,7 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
     fn drop_long_keys(&mut self, part: &mut KeyedPart<K, T>) {
         let kept: Vec<bool> = part.keys.iter().map(|key| self.encoder.hash(key).is_ok()).collect();
         for _ in kept.iter().filter(|kept| !**kept) {
-            self.rejections.reject(RejectCause::KEY_TOO_LONG, None, b"");
+            self.rejections.reject(RejectCause::KEY_TOO_LONG, None, || Cow::Borrowed(b"".as_slice()));
         }
         let retain = |index: &mut usize| {
             *index += 1;
@@ -100,7 +100,7 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
         for record in input.drain(..) {
             let key = (self.key)(&record);
             let Ok(hash) = self.encoder.hash(&key) else {
-                self.rejections.reject(RejectCause::KEY_TOO_LONG, None, b"");
+                self.rejections.reject(RejectCause::KEY_TOO_LONG, None, || Cow::Borrowed(b"".as_slice()));
                 continue;
             };
             let group = KeyGroup::of(hash, self.context.max_parallelism);
@@ -113,7 +113,7 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
 }
 
 impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> Tail for KeyBy<K, T, F> {
-    fn run(&mut self, input: &mut dyn Any) -> Vec<AnyPart> {
+    fn run(&mut self, input: &mut dyn Slot) -> Vec<AnyPart> {
         let mut parts: Vec<Box<KeyedPart<K, T>>> =
             (0..self.context.parallelism).map(|_| self.pool.take()).collect();
         let input = records::<T>(input);

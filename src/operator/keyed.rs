@@ -1,11 +1,10 @@
 //! The head of a keyed stage: calls a keyed process function for each record, with the state of its key.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Head, records};
+use super::chain::{Head, Slot as ChainSlot, records};
 use super::collector::Collector;
 use super::error::OperatorError;
 use super::key_by::KeyedPart;
@@ -91,7 +90,8 @@ pub struct KeyedContext<'a, K> {
 impl<K: std::fmt::Debug> KeyedContext<'_, K> {
     /// Rejects the record at hand: counted by cause, sampled in the log with its key.
     pub fn reject(&mut self, cause: RejectCause) {
-        self.rejections.reject(cause, None, format!("{:?}", self.key).as_bytes());
+        let key = self.key;
+        self.rejections.reject(cause, None, || format!("{key:?}").into_bytes().into());
     }
 }
 
@@ -148,7 +148,7 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
 }
 
 impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedProcess<K, T, P> {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn ChainSlot> {
         Box::new(Vec::<P::Out>::new())
     }
 
@@ -156,7 +156,7 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         &mut self,
         header: &BatchHeader,
         parts: Vec<AnyPart>,
-        out: &mut dyn Any,
+        out: &mut dyn ChainSlot,
     ) -> Result<(), OperatorError> {
         let out = records::<P::Out>(out);
         let cursor = self.state.cursor();

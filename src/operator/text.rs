@@ -1,11 +1,10 @@
 //! The head of a source stage: frames to records through a closure over text.
 
-use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Head, records};
+use super::chain::{Head, Slot, records};
 use super::collector::Collector;
 use super::error::OperatorError;
 use super::part::AnyPart;
@@ -51,7 +50,8 @@ where
                     collector.next_record();
                     if let Err(cause) = (self.function)(line, &mut collector) {
                         let line_number = first_line + index as u64;
-                        self.rejections.reject(cause, provenance(chunk, line_number), line.as_bytes());
+                        self.rejections
+                            .reject(cause, provenance(chunk, line_number), || line.as_bytes().into());
                     }
                 }
             }
@@ -81,11 +81,9 @@ where
                 Ok(text) => (self.function)(trim_line_end(text), collector),
             };
             if let Err(cause) = outcome {
-                self.rejections.reject(
-                    cause,
-                    provenance(chunk, first_line + index as u64),
-                    frame.trim_ascii_end(),
-                );
+                self.rejections.reject(cause, provenance(chunk, first_line + index as u64), || {
+                    frame.trim_ascii_end().into()
+                });
             }
         }
     }
@@ -100,7 +98,7 @@ where
     T: 'static,
     F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
 {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Vec::<T>::new())
     }
 
@@ -108,7 +106,7 @@ where
         &mut self,
         _header: &BatchHeader,
         parts: Vec<AnyPart>,
-        out: &mut dyn Any,
+        out: &mut dyn Slot,
     ) -> Result<(), OperatorError> {
         let out = records::<T>(out);
         for part in parts {

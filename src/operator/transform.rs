@@ -1,9 +1,8 @@
 //! Operators without state: map, filter, flat map, and copies for a stream with two readers.
 
-use std::any::Any;
 use std::marker::PhantomData;
 
-use super::chain::{Middle, records};
+use super::chain::{Middle, Slot, records};
 use super::collector::Collector;
 use super::error::OperatorError;
 
@@ -20,11 +19,11 @@ impl<T, U, F> Map<T, U, F> {
 }
 
 impl<T: 'static, U: 'static, F: FnMut(T) -> U> Middle for Map<T, U, F> {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Vec::<U>::new())
     }
 
-    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError> {
+    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
         records::<U>(out).extend(records::<T>(input).drain(..).map(&mut self.function));
         Ok(())
     }
@@ -43,11 +42,11 @@ impl<T, F> Filter<T, F> {
 }
 
 impl<T: 'static, F: FnMut(&T) -> bool> Middle for Filter<T, F> {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Vec::<T>::new())
     }
 
-    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError> {
+    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
         records::<T>(out).extend(records::<T>(input).drain(..).filter(&mut self.predicate));
         Ok(())
     }
@@ -66,11 +65,11 @@ impl<T, U, F> FlatMap<T, U, F> {
 }
 
 impl<T: 'static, U: 'static, F: FnMut(T, &mut Collector<'_, U>)> Middle for FlatMap<T, U, F> {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Vec::<U>::new())
     }
 
-    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError> {
+    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
         let mut collector = Collector::new(records::<U>(out));
         for record in records::<T>(input).drain(..) {
             collector.next_record();
@@ -84,11 +83,11 @@ impl<T: 'static, U: 'static, F: FnMut(T, &mut Collector<'_, U>)> Middle for Flat
 pub(crate) struct Copies<T>(pub(crate) PhantomData<fn(T)>);
 
 impl<T: Clone + 'static> Middle for Copies<T> {
-    fn new_buffer(&self) -> Box<dyn Any> {
+    fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Vec::<T>::new())
     }
 
-    fn run(&mut self, input: &mut dyn Any, out: &mut dyn Any) -> Result<(), OperatorError> {
+    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
         records::<T>(out).extend_from_slice(records::<T>(input));
         Ok(())
     }

@@ -16,8 +16,9 @@ use super::messages::{
 };
 use super::sequencer::{Sequencer, notify};
 use super::settings::Settings;
+use super::subtask::catch_panic;
 use crate::checkpoint::{
-    Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Manifest, PendingCheckpoint, Progress,
+    Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, PendingCheckpoint, Progress,
 };
 use crate::metrics::JobMetrics;
 
@@ -98,9 +99,8 @@ impl CheckpointCoordinator {
         if let Phase::Pending { since, checkpoint } = &self.phase
             && since.elapsed() > self.settings.checkpoint_timeout
         {
-            tracing::warn!(checkpoint = %checkpoint.id(), "checkpoint did not complete in time: given up");
-            JobMetrics::add(&self.metrics.checkpoints_failed, 1);
-            self.phase = Phase::Idle;
+            let error = CheckpointError::TimedOut { checkpoint: checkpoint.id() };
+            return self.ended(Err(error));
         }
         let running = self.attempt != Attempt(0) && matches!(self.last, Last::NotAsked);
         if running && matches!(self.phase, Phase::Idle) {
@@ -144,32 +144,34 @@ impl CheckpointCoordinator {
         self.phase = Phase::Writing;
         let store = Arc::clone(&self.store);
         let started = Instant::now();
-        let writing =
-            tokio::task::spawn_blocking(move || store.lock().expect("a store does not panic").write(capture));
-        let finished = async move { writing.await.expect("a store does not panic") };
-        context.spawn(finished.into_actor(self).map(move |outcome, actor, _| {
-            actor.on_written(outcome, started.elapsed().as_millis());
+        let writing = tokio::task::spawn_blocking(move || {
+            let mut store = store.lock().expect("a panic is caught while the store is locked");
+            catch_panic(|| store.write(capture))
+                .unwrap_or_else(|message| Err(CheckpointError::Panicked { message }))
+        });
+        let written = async move { writing.await.unwrap_or(Err(CheckpointError::Orphaned)) };
+        context.spawn(written.into_actor(self).map(move |outcome, actor, _| {
+            let outcome = outcome.map(|manifest| {
+                tracing::info!(
+                    checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(),
+                    bytes = manifest.state_bytes(), elapsed_ms = started.elapsed().as_millis(), "checkpoint completed"
+                );
+                actor.completed = Some(manifest.offset);
+            });
+            actor.ended(outcome);
         }));
     }
 
-    fn on_written(&mut self, outcome: Result<Manifest, CheckpointError>, elapsed_ms: u128) {
+    /// The checkpoint under way is completed, failed or given up.
+    fn ended(&mut self, outcome: Result<(), CheckpointError>) {
         self.phase = Phase::Idle;
-        let outcome = match outcome {
-            Ok(manifest) => {
-                tracing::info!(
-                    checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(),
-                    bytes = manifest.state_bytes(), elapsed_ms, "checkpoint completed"
-                );
-                JobMetrics::add(&self.metrics.checkpoints_completed, 1);
-                self.completed = Some(manifest.offset);
-                Ok(())
-            }
+        match &outcome {
+            Ok(()) => JobMetrics::add(&self.metrics.checkpoints_completed, 1),
             Err(error) => {
                 tracing::error!(%error, "checkpoint failed: the job goes on, the next interval tries again");
                 JobMetrics::add(&self.metrics.checkpoints_failed, 1);
-                Err(error)
             }
-        };
+        }
         self.after(outcome);
     }
 
@@ -252,9 +254,10 @@ impl Handler<AbortPending> for CheckpointCoordinator {
         let store = Arc::clone(&self.store);
         Box::pin(async move {
             // Waits for a write under way: what it completes is a consistent cut before the failure.
-            let newest =
-                tokio::task::spawn_blocking(move || store.lock().expect("a store does not panic").newest());
-            Ok(newest.await.expect("a store does not panic")?.map(Arc::new))
+            let newest = tokio::task::spawn_blocking(move || {
+                store.lock().expect("a panic is caught while the store is locked").newest()
+            });
+            Ok(newest.await.unwrap_or(Err(CheckpointError::Orphaned))?.map(Arc::new))
         })
     }
 }
@@ -288,7 +291,6 @@ impl Handler<TakeLastCheckpoint> for CheckpointCoordinator {
         } else {
             self.last = Last::Due(sender);
         }
-        // Dropped unanswered only when the job is torn down, which reports its own cause.
-        Box::pin(async move { outcome.await.unwrap_or(Ok(())) })
+        Box::pin(async move { outcome.await.unwrap_or(Err(CheckpointError::Orphaned)) })
     }
 }

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Offset, Timestamp};
-use super::clock::wall_time;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::error::JobError;
 use super::messages::ConnectStages;
@@ -20,7 +19,7 @@ use super::sink_actor::{SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::stop::StopHandle;
 use super::subtask::{Receiver, Subtask, SubtaskWiring};
-use super::supervisor::{JobActors, JobReport, JobSupervisor, Restored, StartJob};
+use super::supervisor::{JobActors, JobReport, JobSupervisor, StartJob};
 use crate::checkpoint::{CheckpointError, CheckpointStore, Contents, HeapStore, Spool};
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::metrics::JobMetrics;
@@ -45,20 +44,20 @@ pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> R
         store.start_empty();
     }
     let contents = store.newest()?.map(Arc::new);
-    report_start(&topology, contents.as_deref())?;
+    check_state_is_wanted(&topology, contents.as_deref())?;
     let sources = topology.sources.iter().cloned().map(|source| source.open()).collect::<Result<_, _>>()?;
     let sinks = topology
         .sinks
         .iter()
         .map(|sink| sink.spec.open(&disk).map_err(|source| JobError::Sink { sink: sink.spec.name(), source }))
         .collect::<Result<_, _>>()?;
-    let system = System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .max_blocking_threads(1)
-            .build()
-            .expect("the operating system gives an event queue")
-    });
+    // Two blocking threads: files, and a name that a connecting source looks up.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()
+        .map_err(JobError::Runtime)?;
+    let system = System::with_tokio_rt(|| runtime);
     let opened = Opened { store, contents, sources, sinks };
     let outcome = system.block_on(launch(topology, settings, stop, opened));
     System::current().stop();
@@ -97,14 +96,11 @@ fn lock(disk: &dyn Disk, directory: &Path) -> Result<DirectoryLock, CheckpointEr
     })
 }
 
-/// Says what the job continues from; refuses state that no operator would take.
-fn report_start(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
-    let Some(Contents { manifest, .. }) = contents else {
-        tracing::info!(job = topology.job, "no checkpoint: starting empty");
-        return Ok(());
-    };
+/// Refuses state that no operator would take.
+fn check_state_is_wanted(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
+    let Some(Contents { manifest, .. }) = contents else { return Ok(()) };
     for part in &manifest.parts {
-        if !topology.stages.iter().any(|stage| stage.name == part.operator) {
+        if !topology.stages.iter().any(|stage| stage.name == part.operator && !stage.reads_source) {
             return Err(JobError::Configuration(format!(
                 "checkpoint {} holds state of the operator {:?}, which the job {:?} does not have; \
                  run the job it belongs to, or start empty",
@@ -112,11 +108,6 @@ fn report_start(topology: &Topology, contents: Option<&Contents>) -> Result<(), 
             )));
         }
     }
-    let restored = Restored::from_manifest(manifest, wall_time());
-    tracing::info!(
-        job = topology.job, checkpoint = %restored.checkpoint, age = format_args!("{:.1}s", restored.age_seconds()),
-        keys = restored.keys, readings = restored.readings, offset = %restored.offset, "restored"
-    );
     Ok(())
 }
 
@@ -159,8 +150,9 @@ async fn launch(
         coordinator: coordinator.clone(),
         supervisor: supervisor.clone(),
     };
-    let records = |index: usize| {
-        manifest.as_ref().and_then(|m| m.sinks.get(index)).map_or(0, |position| position.records)
+    let records = |name: &str| {
+        let position = manifest.as_ref().and_then(|m| m.sinks.iter().find(|position| position.sink == name));
+        position.map_or(0, |position| position.records)
     };
     let sinks = launcher.start_sinks(opened.sinks, records);
     let stages = launcher.start_stages(&sinks);
@@ -172,7 +164,9 @@ async fn launch(
     let start_sources = launcher.source_starter(opened.sources, source_stop);
     let actors = JobActors { sequencer, coordinator, subtasks, sinks };
     notify(&supervisor, StartJob { actors, contents: opened.contents, start_sources });
-    ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")))
+    let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
+    launcher.stop_threads();
+    outcome
 }
 
 fn subtask_numbers(stages: usize, parallelism: usize) -> Vec<(usize, usize)> {
@@ -193,10 +187,19 @@ struct Launcher {
 }
 
 impl Launcher {
+    /// Asks the threads to end. They are not waited for: an operator may never return.
+    fn stop_threads(&self) {
+        for thread in self.workers.iter().chain([&self.sink_thread]) {
+            if !thread.stop() {
+                tracing::debug!("a thread had ended before");
+            }
+        }
+    }
+
     fn start_sinks(
         &self,
         writers: Vec<Box<dyn SinkWriter>>,
-        records: impl Fn(usize) -> u64,
+        records: impl Fn(&str) -> u64,
     ) -> Vec<Addr<SinkActor>> {
         let start = |(index, (sink, writer)): (usize, (&crate::stream::Sink, Box<dyn SinkWriter>))| {
             let wiring = SinkWiring {
@@ -210,7 +213,7 @@ impl Launcher {
                 metrics: Arc::clone(&self.metrics),
                 mailbox_capacity: self.mailbox_capacity,
             };
-            let delivered = records(index);
+            let delivered = records(&sink.spec.name());
             SinkActor::start_in_arbiter(&self.sink_thread.handle(), move |_| {
                 SinkActor::new(wiring, writer, delivered)
             })

@@ -17,8 +17,8 @@
 //! | `SinkActor` | the sink thread | `alignment` |
 //!
 //! So a job has `threads` + 3 threads whatever its size. A batch moves in one message for each pair of subtasks
-//! it passes between; the sequencer keeps at most `batches_in_flight` of them under way, so mailboxes are bounded
-//! by arithmetic, and a slow sink slows the sources.
+//! it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
+//! sequencer keeps at most `batches_in_flight` batches under way, a connection one chunk. A slow sink slows the sources.
 //!
 //! Only this module and `sink` know actix.
 

@@ -82,6 +82,12 @@ where
 
 impl Actor for Sequencer {
     type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        // No limit of the mailbox's own: every sender limits itself. A connection has one chunk under way, a sink one
+        // notice for each batch in flight, the coordinator one request.
+        context.set_mailbox_capacity(0);
+    }
 }
 
 impl Handler<ConnectStages> for Sequencer {

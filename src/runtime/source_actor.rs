@@ -1,5 +1,8 @@
 //! The source actor: runs one source's loop and reports its end; and the outlet the loops hand frames to.
 
+use std::cell::{Cell, RefCell, RefMut};
+use std::fmt::Debug;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -24,7 +27,9 @@ pub(crate) struct Outlet {
     sequencer: Addr<Sequencer>,
     source: SourceIndex,
     pool: Arc<BufferPool>,
-    metrics: Arc<JobMetrics>,
+    rejections: Rc<RefCell<Rejections>>,
+    /// Connections closed for their faults.
+    closed: Rc<Cell<u64>>,
     stop: CancellationToken,
 }
 
@@ -52,9 +57,18 @@ impl Outlet {
         }
     }
 
-    /// A counter for what the source itself rejects.
-    pub(crate) fn rejections(&self, place: &str) -> Rejections {
-        Rejections::new(place, Arc::clone(&self.metrics))
+    /// The counter for what the source itself rejects, one for all its connections.
+    pub(crate) fn rejections(&self) -> RefMut<'_, Rejections> {
+        self.rejections.borrow_mut()
+    }
+
+    /// Says that a connection was closed for its faults; ever more rarely when there are many.
+    pub(crate) fn report_closed(&self, origin: &str, reason: &dyn Debug) {
+        let count = self.closed.get() + 1;
+        self.closed.set(count);
+        if count <= 8 || count.is_power_of_two() {
+            tracing::warn!(origin, ?reason, count, "connection closed by us");
+        }
     }
 
     /// Cancelled when the source must stop reading.
@@ -116,7 +130,8 @@ impl Actor for SourceActor {
             sequencer: wiring.sequencer,
             source: wiring.index,
             pool: Arc::new(BufferPool::default()),
-            metrics: wiring.metrics,
+            rejections: Rc::new(RefCell::new(Rejections::new("source", wiring.metrics))),
+            closed: Rc::default(),
             stop: wiring.stop,
         };
         let limits = ChunkLimits { bytes_max: wiring.chunk_bytes_max, frames_max: wiring.chunk_frames_max };

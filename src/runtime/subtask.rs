@@ -137,9 +137,12 @@ impl Subtask {
 
 /// Runs user code; a panic becomes an error.
 fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
-    // What the code touched is dropped after a panic, never used again.
-    catch_unwind(AssertUnwindSafe(code))
-        .unwrap_or_else(|panic| Err(OperatorError::Panicked(message_of(&*panic))))
+    catch_panic(code).unwrap_or_else(|message| Err(OperatorError::Panicked(message)))
+}
+
+/// Runs user code; a panic's message becomes the error. What the code touched is not used again after a panic.
+pub(crate) fn catch_panic<T>(code: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|panic| message_of(&*panic))
 }
 
 fn message_of(panic: &(dyn Any + Send)) -> String {

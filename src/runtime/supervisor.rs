@@ -106,8 +106,10 @@ pub(crate) struct JobActors {
 
 impl JobActors {
     /// The kind of an actor that no longer takes messages.
-    fn lost(&self) -> Option<&'static str> {
-        if !self.sequencer.connected() {
+    fn lost(&self, sources: &[Addr<SourceActor>]) -> Option<&'static str> {
+        if sources.iter().any(|source| !source.connected()) {
+            Some("source")
+        } else if !self.sequencer.connected() {
             Some("sequencer")
         } else if !self.coordinator.connected() {
             Some("checkpoint coordinator")
@@ -159,6 +161,8 @@ pub(crate) struct JobSupervisor {
     /// The last checkpoint was asked for.
     draining: bool,
     start_sources: Option<StartSources>,
+    /// A rewind that waits for its delay, and the readings sealed before it.
+    delayed: Option<(SpawnHandle, u64)>,
     outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
 }
 
@@ -185,6 +189,7 @@ impl JobSupervisor {
             readings_accounted: 0,
             draining: false,
             start_sources: None,
+            delayed: None,
             outcome: Some(outcome),
         }
     }
@@ -209,16 +214,35 @@ impl JobSupervisor {
         }
         self.phase = Phase::Running;
         if let Some(start_sources) = self.start_sources.take() {
+            self.report_start();
             self.sources = start_sources();
             self.sources_running = self.sources.len();
-            let (stop, source_stop) = (self.stop.clone(), self.source_stop.clone());
-            let stopped = async move { stop.stopped().await };
-            context.spawn(stopped.into_actor(self).map(move |(), _, _| {
-                tracing::info!("stopping: no more is read, what was read is processed");
-                source_stop.cancel();
-            }));
         }
         self.drain_if_ended(context);
+    }
+
+    fn report_start(&self) {
+        match &self.restored {
+            None => tracing::info!("no checkpoint: starting empty"),
+            Some(restored) => tracing::info!(
+                checkpoint = %restored.checkpoint, age = format_args!("{:.1}s", restored.age_seconds()),
+                keys = restored.keys, readings = restored.readings, offset = %restored.offset, "restored"
+            ),
+        }
+    }
+
+    /// The job was asked to stop.
+    fn stop_asked(&mut self, context: &mut Context<Self>) {
+        tracing::info!("stopping: no more is read, what was read is processed");
+        self.source_stop.cancel();
+        if self.start_sources.is_some() {
+            // It never ran: there is nothing to process.
+            return self.end(Ok(()));
+        }
+        if let Some((delayed, readings_sealed)) = self.delayed.take() {
+            context.cancel_future(delayed);
+            self.rewind(readings_sealed, context);
+        }
     }
 
     fn failed(&mut self, place: String, cause: OperatorError, context: &mut Context<Self>) {
@@ -245,9 +269,13 @@ impl JobSupervisor {
                 tracing::error!(%place, %cause, ?delay, "operator failed: the job rewinds to its last checkpoint");
                 self.phase = Phase::Rewinding;
                 let paused = self.actors().sequencer.send(PauseSealing);
-                context.wait(paused.into_actor(self).map(move |sealed, _, context| {
+                context.wait(paused.into_actor(self).map(move |sealed, actor, context| {
                     let sealed = sealed.unwrap_or(0);
-                    context.run_later(delay, move |actor, context| actor.rewind(sealed, context));
+                    let delayed = context.run_later(delay, move |actor, context| {
+                        actor.delayed = None;
+                        actor.rewind(sealed, context);
+                    });
+                    actor.delayed = Some((delayed, sealed));
                 }));
             }
         }
@@ -271,7 +299,7 @@ impl JobSupervisor {
 
     fn report_rewind(&mut self, contents: Option<&Contents>, readings_sealed: u64) {
         let in_state = contents.map_or(0, |contents| contents.manifest.readings);
-        let lost = readings_sealed - self.readings_accounted.max(in_state);
+        let lost = readings_sealed.saturating_sub(self.readings_accounted.max(in_state));
         self.readings_accounted = readings_sealed;
         JobMetrics::add(&self.metrics.readings_lost, lost);
         match contents {
@@ -324,7 +352,7 @@ impl JobSupervisor {
 
     fn check_liveness(&mut self) {
         if self.phase != Phase::Ended
-            && let Some(lost) = self.actors.as_ref().and_then(|actors| actors.lost())
+            && let Some(lost) = self.actors.as_ref().and_then(|actors| actors.lost(&self.sources))
         {
             self.end(Err(JobError::ActorLost(lost)));
         }
@@ -376,6 +404,9 @@ impl Handler<StartJob> for JobSupervisor {
             .map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
         self.readings_accounted = self.restored.map_or(0, |restored| restored.readings);
         self.start_sources = Some(message.start_sources);
+        let stop = self.stop.clone();
+        let stopped = async move { stop.stopped().await };
+        context.spawn(stopped.into_actor(self).map(|(), actor, context| actor.stop_asked(context)));
         self.begin_attempt(message.contents, context);
     }
 }

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Time between two writes.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Readings in one write.
+const READINGS_PER_WRITE_MAX: u64 = 16_384;
+
 /// What to send.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Generator {
@@ -53,7 +56,9 @@ impl Generator {
             let due = first + due_after(start.elapsed(), self.readings_per_second);
             let due = self.readings_max.map_or(due, |max| due.min(max));
             lines.clear();
-            while *sent < due {
+            // What a slow reader holds back is caught up in writes of bounded size.
+            let until = due.min(*sent + READINGS_PER_WRITE_MAX);
+            while *sent < until {
                 let (key, value) = self.reading(*sent);
                 writeln!(lines, "{key} {value}")?;
                 *sent += 1;
@@ -62,7 +67,9 @@ impl Generator {
             if self.readings_max.is_some_and(|max| *sent >= max) {
                 return Ok(());
             }
-            std::thread::sleep(TICK);
+            if *sent >= due {
+                std::thread::sleep(TICK);
+            }
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct LineFramer {
     line: u64,
     /// True while the rest of an over-long line is thrown away.
     discarding: bool,
-    over_long: u64,
+    over_long: OverLong,
     over_long_in_a_row: u32,
 }
 
@@ -34,6 +34,14 @@ pub(crate) struct LineFramer {
 pub(crate) struct Lines {
     pub(crate) buffers: FrameBuffers,
     /// Line number of the first one.
+    pub(crate) first_line: u64,
+}
+
+/// Lines that were dropped because they are too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct OverLong {
+    pub(crate) count: u64,
+    /// Line number of the first of them.
     pub(crate) first_line: u64,
 }
 
@@ -55,7 +63,7 @@ impl LineFramer {
             scanned: 0,
             line: 1,
             discarding: false,
-            over_long: 0,
+            over_long: OverLong::default(),
             over_long_in_a_row: 0,
         }
     }
@@ -137,18 +145,13 @@ impl LineFramer {
     }
 
     /// Over-long lines dropped since the last call.
-    pub(crate) fn take_over_long(&mut self) -> u64 {
+    pub(crate) fn take_over_long(&mut self) -> OverLong {
         std::mem::take(&mut self.over_long)
     }
 
     /// Over-long lines dropped since the last good one.
     pub(crate) fn over_long_in_a_row(&self) -> u32 {
         self.over_long_in_a_row
-    }
-
-    /// Line number the next over-long line is reported with.
-    pub(crate) fn line(&self) -> u64 {
-        self.line
     }
 
     fn complete_bytes(&self) -> usize {
@@ -204,7 +207,10 @@ impl LineFramer {
     }
 
     fn drop_line(&mut self) {
-        self.over_long += 1;
+        if self.over_long.count == 0 {
+            self.over_long.first_line = self.line;
+        }
+        self.over_long.count += 1;
         self.over_long_in_a_row += 1;
         self.line += 1;
     }

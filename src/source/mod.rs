@@ -39,14 +39,20 @@ impl SourceSpec {
     /// Takes what must be had before the job starts: a listening source its port.
     ///
     /// # Errors
-    /// [`JobError::Source`] when the port cannot be had.
+    /// [`JobError::Source`] when the port cannot be had, [`JobError::Configuration`] when its limits allow too much memory.
     pub(crate) fn open(self) -> Result<OpenSource, JobError> {
         match self {
-            Self::TcpConnect(settings) => Ok(OpenSource::TcpConnect(settings)),
-            Self::TcpListen(settings) => match tcp::bind(settings.address) {
-                Ok(listener) => Ok(OpenSource::TcpListen(listener, settings)),
-                Err(source) => Err(JobError::Source { origin: settings.address.to_string(), source }),
-            },
+            Self::TcpConnect(settings) => {
+                tcp::check_memory(settings.line_bytes_max, 1)?;
+                Ok(OpenSource::TcpConnect(settings))
+            }
+            Self::TcpListen(settings) => {
+                tcp::check_memory(settings.line_bytes_max, settings.connections_max)?;
+                match tcp::bind(settings.address) {
+                    Ok(listener) => Ok(OpenSource::TcpListen(listener, settings)),
+                    Err(source) => Err(JobError::Source { origin: settings.address.to_string(), source }),
+                }
+            }
             Self::Recorded(input) => Ok(OpenSource::Recorded(input)),
         }
     }

@@ -21,9 +21,12 @@ pub struct ValueStateDescriptor<V> {
     value: std::marker::PhantomData<fn() -> V>,
 }
 
-impl<V: StateValue> ValueStateDescriptor<V> {
+impl<V> ValueStateDescriptor<V> {
     /// A value state called `name`, unique within its operator; version 1.
-    pub fn new(name: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>) -> Self
+    where
+        V: StateValue,
+    {
         Self { name: name.into(), version: 1, value: std::marker::PhantomData }
     }
 

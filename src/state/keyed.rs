@@ -309,7 +309,10 @@ impl<K: Key> KeyedState<K> {
                 continue;
             }
             while let Some(encoded_key) = reader.next_key()? {
-                let Ok(key) = postcard::from_bytes::<K>(encoded_key) else {
+                // A key has one encoding; another would be a second row for the same key.
+                let key = postcard::from_bytes::<K>(encoded_key).ok();
+                let key = key.filter(|key| self.encoder.encode(key) == Ok(encoded_key));
+                let Some(key) = key else {
                     return Err(reader.malformed("a key of the declared type"));
                 };
                 let hash = super::key::hash_encoded(encoded_key);

@@ -23,6 +23,8 @@ pub(crate) struct Stage {
     pub(crate) reads_source: bool,
     /// Where the parts of each tail go.
     pub(crate) targets: Vec<Target>,
+    /// True when every stream that comes from the stage is read.
+    pub(crate) is_read: bool,
     pub(crate) factory: Arc<dyn ChainFactory>,
 }
 
@@ -71,8 +73,11 @@ impl Topology {
         }
         let mut names = BTreeSet::new();
         for stage in &self.stages {
-            if stage.targets.is_empty() {
-                return Err(format!("the stream of {:?} ends nowhere: give it a sink", stage.name));
+            if stage.targets.is_empty() || !stage.is_read {
+                return Err(format!(
+                    "a stream that comes from {:?} ends nowhere: give it a sink",
+                    stage.name
+                ));
             }
             if !names.insert(&stage.name) {
                 return Err(format!("two operators are named {:?}: name one of them otherwise", stage.name));
@@ -163,7 +168,12 @@ impl TopologyBuilder {
 
 impl StageBuilder {
     fn build(self) -> Stage {
+        let reads = |slot| {
+            self.middles.iter().any(|(input, _)| *input == slot)
+                || self.tails.iter().any(|(input, _)| *input == slot)
+        };
         Stage {
+            is_read: (0..=self.middles.len()).all(reads),
             name: self.name.clone(),
             reads_source: self.reads_source,
             targets: self.targets,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::runtime::JobError;
+
 /// Longest line a source accepts unless told otherwise, in bytes without its end.
 pub(crate) const LINE_BYTES_MAX_DEFAULT: usize = 64 * 1024;
 
@@ -14,6 +16,23 @@ pub(crate) const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Time a line may take from its first byte to its end.
 pub(crate) const LINE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Most memory the unfinished lines of all a source's connections may take, in bytes.
+const LINES_BYTES_MAX: usize = 64 << 20;
+
+/// Refuses limits that together allow more memory than a gateway has to spare.
+///
+/// # Errors
+/// [`JobError::Configuration`] with the numbers.
+pub(crate) fn check_memory(line_bytes_max: usize, connections_max: usize) -> Result<(), JobError> {
+    match line_bytes_max.checked_mul(connections_max) {
+        Some(1..=LINES_BYTES_MAX) => Ok(()),
+        _ => Err(JobError::Configuration(format!(
+            "{connections_max} connections with lines of up to {line_bytes_max} bytes may take more than 64 MiB; \
+             allow shorter lines or fewer connections"
+        ))),
+    }
+}
 
 /// How long a connecting source tries to reach its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -40,18 +40,26 @@ pub(crate) async fn run_tcp_connect(
             () = outlet.stop_token().cancelled() => return Ok(()),
             attempt = timeout(CONNECT_TIMEOUT, TcpStream::connect(&settings.address)) => attempt,
         };
-        let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let attempt = attempt.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).and_then(refuse_self);
         match attempt {
             Ok(stream) => {
                 tracing::info!(%origin, "connected");
                 was_connected = true;
-                match read_lines(stream, Arc::clone(&origin), limits, &outlet).await {
+                let (end, line_count) = read_lines(stream, Arc::clone(&origin), limits, &outlet).await;
+                match end {
                     ConnectionEnd::Stopping => return Ok(()),
                     ConnectionEnd::Closed => tracing::info!(%origin, "the server closed the connection"),
                     ConnectionEnd::Broken(error) => tracing::warn!(%origin, %error, "the connection broke"),
                     end => tracing::warn!(%origin, reason = ?end, "connection closed by us"),
                 }
-                absence = Absence::new();
+                if absence.is_over(settings.retry) && line_count == 0 {
+                    tracing::info!(%origin, waited = ?absence.lasted(), "the server sends nothing: the input ends");
+                    return Ok(());
+                }
+                // A server that accepts and sends nothing is as good as absent.
+                if line_count > 0 {
+                    absence = Absence::new();
+                }
                 if settings.retry == Retry::For(Duration::ZERO) {
                     return Ok(());
                 }
@@ -73,7 +81,15 @@ pub(crate) async fn run_tcp_connect(
     }
 }
 
-/// A time without a connection.
+/// A loopback port nobody listens on can be given to the connecting end too: TCP then connects it to itself.
+fn refuse_self(stream: TcpStream) -> io::Result<TcpStream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
+/// A time without a connection, or without one that brought anything.
 struct Absence {
     since: Instant,
     attempts: u32,

@@ -1,5 +1,6 @@
 //! One TCP connection: reads lines and hands them over, one chunk ahead.
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::config::LINE_TIMEOUT;
-use crate::metrics::{Provenance, RejectCause, Rejections};
+use crate::metrics::{Provenance, RejectCause};
 use crate::runtime::{ChunkLimits, Outlet};
 use crate::source::line_framer::LineFramer;
 
@@ -50,28 +51,27 @@ pub(super) struct ConnectionLimits {
 
 type Sending = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
 
-/// Reads `stream` to its end. `origin` names the peer in messages.
+/// Reads `stream` to its end; says how it ended and how many lines it brought. `origin` names the peer in messages.
 pub(super) async fn read_lines(
     mut stream: TcpStream,
     origin: Arc<str>,
     limits: ConnectionLimits,
     outlet: &Outlet,
-) -> ConnectionEnd {
+) -> (ConnectionEnd, u64) {
     if let Err(error) = watch_peer(&stream) {
         tracing::debug!(%origin, %error, "cannot set TCP options");
     }
     let framer = LineFramer::new(limits.line_bytes_max, limits.chunk.bytes_max, limits.chunk.frames_max);
-    let rejections = outlet.rejections("tcp");
-    let mut reader = Reader { framer, rejections, origin, outlet, sending: None };
+    let mut reader = Reader { framer, origin, outlet, sending: None, line_count: 0 };
     let end = reader.read(&mut stream, limits.idle_timeout).await;
     reader.finish(&end).await;
-    end
+    (end, reader.line_count)
 }
 
 /// One chunk on its way to the sequencer while the framer fills the next.
 struct Reader<'a> {
     framer: LineFramer,
-    rejections: Rejections,
+    line_count: u64,
     origin: Arc<str>,
     outlet: &'a Outlet,
     sending: Option<Sending>,
@@ -132,6 +132,7 @@ impl Reader<'_> {
 
     fn send_waiting(&mut self) {
         if let Some(lines) = self.framer.take(|| self.outlet.buffers()) {
+            self.line_count += lines.buffers.ends.len() as u64;
             let chunk = self.outlet.chunk(Arc::clone(&self.origin), lines.first_line, lines.buffers);
             let outlet = self.outlet.clone();
             self.sending = Some(Box::pin(async move { outlet.append(chunk, None).await.map_err(|_| ()) }));
@@ -168,11 +169,17 @@ impl Reader<'_> {
     }
 
     fn report_over_long(&mut self) {
-        for _ in 0..self.framer.take_over_long() {
-            let provenance = Provenance { origin: &self.origin, line: self.framer.line() };
-            self.rejections.reject(RejectCause::LINE_TOO_LONG, Some(provenance), b"");
+        let over_long = self.framer.take_over_long();
+        if over_long.count > 0 {
+            let mut rejections = self.outlet.rejections();
+            for index in 0..over_long.count {
+                // They follow one another but for good lines between; the first one's number is exact.
+                let provenance = Provenance { origin: &self.origin, line: over_long.first_line + index };
+                rejections
+                    .reject(RejectCause::LINE_TOO_LONG, Some(provenance), || Cow::Borrowed(b"".as_slice()));
+            }
+            rejections.end_batch();
         }
-        self.rejections.end_batch();
     }
 }
 

@@ -53,7 +53,12 @@ pub(crate) async fn run_tcp_listen(
         let accepted = tokio::select! {
             () = outlet.stop_token().cancelled() => break,
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection's task failed");
+                }
+                continue;
+            }
         };
         match accepted {
             Ok((stream, peer)) if connections.len() < settings.connections_max => {
@@ -82,8 +87,8 @@ pub(crate) async fn run_tcp_listen(
 async fn serve(stream: TcpStream, peer: SocketAddr, limits: ConnectionLimits, outlet: &Outlet) {
     let origin: Arc<str> = peer.to_string().into();
     tracing::debug!(%origin, "client connected");
-    match read_lines(stream, Arc::clone(&origin), limits, outlet).await {
+    match read_lines(stream, Arc::clone(&origin), limits, outlet).await.0 {
         ConnectionEnd::Closed | ConnectionEnd::Stopping => tracing::debug!(%origin, "client gone"),
-        end => tracing::warn!(%origin, reason = ?end, "connection closed by us"),
+        end => outlet.report_closed(&origin, &end),
     }
 }

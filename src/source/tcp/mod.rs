@@ -11,6 +11,7 @@ mod connect;
 mod connection;
 mod listen;
 
+pub(crate) use config::check_memory;
 pub use config::{Retry, TcpConnect, TcpListen};
 pub(crate) use connect::run_tcp_connect;
 pub(crate) use listen::{bind, run_tcp_listen};
