@@ -45,10 +45,14 @@ impl Disk for RealDisk {
         let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         if !directory.is_dir() {
-            if !parent.is_dir() {
-                self.create_directory(parent)?;
+            let create = || DirBuilder::new().mode(DIRECTORY_MODE).create(directory);
+            match create() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.create_directory(parent)?;
+                    create()?;
+                }
+                outcome => outcome?,
             }
-            DirBuilder::new().mode(DIRECTORY_MODE).create(directory)?;
         }
         // The entry lives in the parent and is durable only after the parent's sync; also when it was there
         // already, since who made it may have crashed before this.

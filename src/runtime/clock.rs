@@ -16,6 +16,11 @@ impl Clock {
         Self { last }
     }
 
+    /// The time of the last stamp.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.last
+    }
+
     /// The time to stamp a batch with, given the wall clock: the later of the two.
     pub(crate) fn stamp(&mut self, wall: Timestamp) -> Timestamp {
         self.last = self.last.max(wall);

@@ -98,6 +98,8 @@ impl CheckpointCoordinator {
     fn on_interval(&mut self) {
         if let Phase::Pending { since, checkpoint } = &self.phase
             && since.elapsed() > self.settings.checkpoint_timeout
+            // The last one waits until everything is processed, however long that takes.
+            && !matches!(self.last, Last::Taking(_))
         {
             let error = CheckpointError::TimedOut { checkpoint: checkpoint.id() };
             return self.ended(Err(error));

@@ -149,7 +149,12 @@ impl<R> Sequencing<R> {
         let header = BatchHeader {
             attempt: self.attempt,
             offset: self.last,
-            stamp: self.clock.stamp(recorded.unwrap_or(wall)),
+            // A batch without readings does not move time: it is there for its barrier only.
+            stamp: if frames.chunks.is_empty() {
+                self.clock.now()
+            } else {
+                self.clock.stamp(recorded.unwrap_or(wall))
+            },
             barrier: self.take_barrier(),
         };
         Some(SealedBatch { header, frames: Arc::new(frames), receipts, readings: self.readings })

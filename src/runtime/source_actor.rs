@@ -130,7 +130,7 @@ impl Actor for SourceActor {
             sequencer: wiring.sequencer,
             source: wiring.index,
             pool: Arc::new(BufferPool::default()),
-            rejections: Rc::new(RefCell::new(Rejections::new("source", wiring.metrics))),
+            rejections: Rc::new(RefCell::new(Rejections::new("tcp", wiring.metrics))),
             closed: Rc::default(),
             stop: wiring.stop,
         };

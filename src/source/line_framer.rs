@@ -26,7 +26,6 @@ pub(crate) struct LineFramer {
     /// True while the rest of an over-long line is thrown away.
     discarding: bool,
     over_long: OverLong,
-    over_long_in_a_row: u32,
 }
 
 /// Whole lines cut from the stream.
@@ -64,7 +63,6 @@ impl LineFramer {
             line: 1,
             discarding: false,
             over_long: OverLong::default(),
-            over_long_in_a_row: 0,
         }
     }
 
@@ -149,11 +147,6 @@ impl LineFramer {
         std::mem::take(&mut self.over_long)
     }
 
-    /// Over-long lines dropped since the last good one.
-    pub(crate) fn over_long_in_a_row(&self) -> u32 {
-        self.over_long_in_a_row
-    }
-
     fn complete_bytes(&self) -> usize {
         self.buffers.ends.last().map_or(0, |end| *end as usize)
     }
@@ -187,7 +180,6 @@ impl LineFramer {
                 }
             }
             ends.push(u32::try_from(end).expect("a buffer is far below 4 GiB"));
-            self.over_long_in_a_row = 0;
             start = end;
         }
         self.scanned = bytes.len();
@@ -211,7 +203,6 @@ impl LineFramer {
             self.over_long.first_line = self.line;
         }
         self.over_long.count += 1;
-        self.over_long_in_a_row += 1;
         self.line += 1;
     }
 }

@@ -45,6 +45,7 @@ pub(crate) async fn run_tcp_connect(
             Ok(stream) => {
                 tracing::info!(%origin, "connected");
                 was_connected = true;
+                absence.is_news = true;
                 let (end, line_count) = read_lines(stream, Arc::clone(&origin), limits, &outlet).await;
                 match end {
                     ConnectionEnd::Stopping => return Ok(()),
@@ -93,11 +94,13 @@ fn refuse_self(stream: TcpStream) -> io::Result<TcpStream> {
 struct Absence {
     since: Instant,
     attempts: u32,
+    /// No failure was reported since the last connection.
+    is_news: bool,
 }
 
 impl Absence {
     fn new() -> Self {
-        Self { since: Instant::now(), attempts: 0 }
+        Self { since: Instant::now(), attempts: 0, is_news: true }
     }
 
     fn lasted(&self) -> Duration {
@@ -112,8 +115,8 @@ impl Absence {
     }
 
     /// The first failure is news, the others are not.
-    fn report(&self, origin: &str, error: &io::Error) {
-        if self.attempts == 0 {
+    fn report(&mut self, origin: &str, error: &io::Error) {
+        if std::mem::take(&mut self.is_news) {
             tracing::warn!(origin, %error, "cannot connect: trying again");
         } else {
             tracing::debug!(origin, %error, attempts = self.attempts, "cannot connect: trying again");

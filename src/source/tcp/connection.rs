@@ -16,8 +16,6 @@ use crate::metrics::{Provenance, RejectCause};
 use crate::runtime::{ChunkLimits, Outlet};
 use crate::source::line_framer::LineFramer;
 
-/// Over-long lines in a row after which a connection is closed: its peer does not speak our protocol.
-const OVER_LONG_LINES_MAX: u32 = 10;
 /// Time without traffic after which the kernel probes whether the peer still exists.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
 /// Time between probes, and how many may stay unanswered.
@@ -35,8 +33,6 @@ pub(super) enum ConnectionEnd {
     Idle,
     /// A line took too long from its first byte to its end.
     SlowLine,
-    /// Too many over-long lines in a row.
-    OverLongLines,
     /// The job stops.
     Stopping,
 }
@@ -121,9 +117,6 @@ impl Reader<'_> {
                 }
             }
             self.report_over_long();
-            if self.framer.over_long_in_a_row() >= OVER_LONG_LINES_MAX {
-                return ConnectionEnd::OverLongLines;
-            }
             if self.sending.is_none() {
                 self.send_waiting();
             }

@@ -1,0 +1,33 @@
+//! The whole program and the whole library, seen from outside: one scenario a file.
+//!
+//! `TIDEGATE_TEST_SEED=<number>` repeats the random choices of a failed run; the number is in its output.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
+)]
+
+mod support;
+
+mod a_checkpoint_that_is_too_slow_is_given_up;
+mod a_damaged_checkpoint_falls_back_to_the_one_before;
+mod a_failing_operator_is_rewound_and_others_live_on;
+mod a_finished_job_leaves_no_threads;
+mod a_fresh_start_ignores_checkpoints;
+mod a_full_disk_does_not_stop_the_job;
+mod a_killed_process_carries_on_from_its_checkpoint;
+mod a_second_signal_ends_a_stuck_process;
+mod a_server_that_comes_back_is_read_on;
+mod a_stop_signal_drains_what_was_read;
+mod bad_lines_are_counted_by_cause;
+mod errors_are_one_line_and_a_documented_exit_code;
+mod failures_end_the_job_when_the_budget_is_spent;
+mod foreign_files_never_prevent_a_start;
+mod many_clients_are_served_at_once;
+mod mutated_lines_never_harm_the_good_ones;
+mod results_do_not_depend_on_threads_or_parallelism;
+mod saved_state_that_does_not_fit_is_refused;
+mod the_memory_backend_leaves_no_files;
+mod the_reference_job_prints_running_averages;

@@ -1,0 +1,19 @@
+//! What the scenarios share: the program under test, a server of lines, a plain model, random choices, waiting.
+
+mod averages;
+mod checkpoints;
+mod descriptors;
+mod job;
+mod program;
+mod random;
+mod server;
+mod wait;
+
+pub(crate) use averages::{Averages, lines_of};
+pub(crate) use checkpoints::CheckpointFolder;
+pub(crate) use descriptors::{close, start_child};
+pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
+pub(crate) use program::{Demo, Ended, Running, field};
+pub(crate) use random::Random;
+pub(crate) use server::{LineServer, send};
+pub(crate) use wait::{WAIT_MAX, wait_until};
