@@ -13,7 +13,7 @@ pub use exit_code::{exit_code, message};
 /// Runs a command line.
 ///
 /// # Errors
-/// Whatever ended the command; [`exit_code`] says with which code the process ends.
+/// Whatever ended the command; [`exit_code()`] says with which code the process ends.
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),

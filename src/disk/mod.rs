@@ -2,7 +2,7 @@
 //!
 //! [`Disk`] is what the rest of the crate needs of a file system, no more: create a new file, read one, rename,
 //! remove, list, and make each of these durable. [`RealDisk`] is the operating system's; tests put a
-//! [`FaultyDisk`] in its place that fails the n-th call. (Clippy's `disallowed_methods` keeps `std::fs` out of
+//! `FaultyDisk` in its place that fails the n-th call. (Clippy's `disallowed_methods` keeps `std::fs` out of
 //! the other modules.)
 //!
 //! Rules its callers keep: a file becomes visible under its final name only complete, by `create_new` +
