@@ -1,5 +1,6 @@
 //! A damaged checkpoint is set aside with a warning, and the job carries on from the one before it.
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::support::{CheckpointFolder, Demo, Ended, Random, field};
@@ -18,10 +19,14 @@ fn three_checkpoints() -> tempfile::TempDir {
     directory
 }
 
+/// The format's version in a manifest and in a part: a change there is another release's file, not a damaged one.
+const VERSION: Range<usize> = 8..10;
+
 /// Changes one bit of a file.
 fn flip(file: &Path, random: &mut Random) {
     let mut bytes = std::fs::read(file).unwrap();
-    let position = random.within(0..bytes.len());
+    let position = random.within(0..bytes.len() - VERSION.len());
+    let position = if position < VERSION.start { position } else { position + VERSION.len() };
     bytes[position] ^= 1 << random.within(0..8);
     std::fs::write(file, bytes).unwrap();
 }
@@ -82,6 +87,25 @@ fn the_newest_missing_is_as_if_it_never_was() {
     let ended = run(directory.path(), "1 60\n");
     assert_eq!(field(&ended.log("restored"), "checkpoint"), "2");
     assert_eq!((ended.stdout.as_str(), ended.logs("WARN").len()), ("(1,30)\n", 0));
+}
+
+#[test]
+fn one_of_another_release_is_passed_over_and_left_alone() {
+    let directory = three_checkpoints();
+    let folder = CheckpointFolder::of_demo(directory.path());
+    let (manifest, part) = (newest_manifest(&folder), newest_part(&folder));
+    let mut bytes = std::fs::read(&manifest).unwrap();
+    assert_eq!(bytes[VERSION], [1, 0], "update the test");
+    bytes[VERSION.start] = 99;
+    std::fs::write(&manifest, bytes).unwrap();
+    for (lines, results) in [("1 60\n", "(1,30)\n"), ("1 30\n", "(1,30)\n"), ("1 5\n", "(1,25)\n"), ("", "")]
+    {
+        let ended = run(directory.path(), lines);
+        assert_eq!(ended.stdout, results, "the log:\n{}", ended.stderr);
+        let warned = ended.logs("version 99").len();
+        assert!(warned > 0 || folder.newest() > 4, "a fall-back is said:\n{}", ended.stderr);
+    }
+    assert!(manifest.exists() && part.exists(), "that release may want them back");
 }
 
 #[test]

@@ -1,26 +1,8 @@
 //! A second Ctrl-C ends a process at once whose drain is stuck because nobody takes its results.
 
-use std::io::{ErrorKind, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
-
 use rustix::process::Signal;
 
-use crate::support::{Demo, LineServer, Running, close, send};
-
-/// A stream whose reader takes nothing, filled up, and that reader.
-fn full_stream() -> (OwnedFd, UnixStream) {
-    let (mut writer, reader) = UnixStream::pair().unwrap();
-    writer.set_nonblocking(true).unwrap();
-    let full = loop {
-        if let Err(error) = writer.write_all(&[b'\n'; 4096]) {
-            break error;
-        }
-    };
-    assert_eq!(full.kind(), ErrorKind::WouldBlock);
-    writer.set_nonblocking(false).unwrap();
-    (writer.into(), reader)
-}
+use crate::support::{Demo, LineServer, Running, close, full_stream, send};
 
 /// A process that was asked to stop and cannot, for as long as the streams live.
 fn stuck(first: Signal) -> (Running, impl Sized) {

@@ -1,10 +1,11 @@
 //! SIGTERM and Ctrl-C stop the reading, drain what was read, and leave a last checkpoint to carry on from.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::support::{Averages, Demo, LineServer, Random, field, send};
+use crate::support::{Averages, Demo, LineServer, Random, field, full_stream, send, wait_until};
 
 #[test]
 fn with_an_idle_connection_that_stays_open() {
@@ -81,6 +82,46 @@ fn in_the_middle_of_the_flow() {
     model = model.without_outputs();
     model.add_all(&probe);
     assert_eq!(ended.stdout, model.outputs);
+}
+
+#[test]
+fn while_the_results_wait_for_their_reader() {
+    let (stdout, mut reader) = full_stream();
+    let server = LineServer::start();
+    let running = Demo::connect(server.address()).in_memory().stdout(stdout).start();
+    let mut connection = server.accept();
+    let readings: Vec<_> = (0..5000).map(|index| (index % 10, index)).collect();
+    // Bit by bit, so that some of it is in every place where lines can wait.
+    for some in readings.chunks(100) {
+        send(&mut connection, some.iter().map(|(key, value)| format!("{key} {value}\n")).collect::<String>());
+        wait_until(|| unread_bytes(&connection) == Some(0), || "the program stopped reading".to_owned());
+    }
+    running.signal(Signal::TERM);
+    running.wait_for_log("stopping");
+    let mut results = String::new();
+    reader.read_to_string(&mut results).unwrap();
+    running.wait().in_order();
+    assert_eq!(results.trim_start_matches('\n'), Averages::after(&readings).outputs);
+}
+
+/// Bytes that were sent over `connection` and lie in the kernel: not sent, or not read by the other end. `None` when
+/// the kernel's table changed while it was read.
+fn unread_bytes(connection: &TcpStream) -> Option<u64> {
+    let hexadecimal = |address: std::net::SocketAddr| format!(":{:04X}", address.port());
+    let ours = hexadecimal(connection.local_addr().unwrap());
+    let theirs = hexadecimal(connection.peer_addr().unwrap());
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let queued = |line: &str, of: &str, to: &str| {
+        let mut columns = line.split_whitespace().skip(1);
+        let matches = columns.next()?.ends_with(of) && columns.next()?.ends_with(to);
+        let (unsent, unread) = columns.nth(1)?.split_once(':')?;
+        let parse = |number| u64::from_str_radix(number, 16).ok();
+        matches.then_some(parse(unsent)? + parse(unread)?)
+    };
+    let both = |line: &str| queued(line, &ours, &theirs).or_else(|| queued(line, &theirs, &ours));
+    let queues: Vec<u64> = table.lines().filter_map(both).collect();
+    // Both ends are in it.
+    (queues.len() == 2).then(|| queues.iter().sum())
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A listening job serves many clients at once, turns away those above its limit, and drops idle ones.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -21,9 +21,13 @@ fn connect(address: SocketAddr) -> TcpStream {
 
 /// Waits until the program ends the connection; false when the socket's read timeout passes first.
 fn was_ended(client: &mut TcpStream) -> bool {
-    match client.read(&mut [0; 16]) {
-        Ok(length) => length == 0,
-        Err(error) => !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+    loop {
+        match client.read(&mut [0; 16]) {
+            Ok(length) => return length == 0,
+            // Children of other scenarios end meanwhile.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod wait;
 
 pub(crate) use averages::{Averages, lines_of};
 pub(crate) use checkpoints::CheckpointFolder;
-pub(crate) use descriptors::{close, start_child};
+pub(crate) use descriptors::{close, full_stream, start_child};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use program::{Demo, Ended, Running, field};
 pub(crate) use random::Random;

@@ -1,6 +1,6 @@
 //! The program under test as a child process, killed when the scenario is done with it.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -115,8 +115,12 @@ impl Capture {
         let ours = Arc::clone(&captured);
         let reader = std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
-            while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                let read = &buffer[..length];
+            loop {
+                let read = match stream.read(&mut buffer) {
+                    Ok(length @ 1..) => &buffer[..length],
+                    Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                    Ok(0) | Err(_) => return,
+                };
                 ours.bytes.lock().expect("no reader panics").extend_from_slice(read);
                 let lines = read.iter().filter(|byte| **byte == b'\n').count();
                 ours.lines.fetch_add(lines, Ordering::Release);
