@@ -9,7 +9,7 @@ demo: tools
 	examples/restore_demo.sh $(TARGET)/release/tidegate
 
 test: tools
-	$(CARGO) test --locked --all-targets
+	$(CARGO) test --locked --lib --bins --tests --examples
 	$(CARGO) test --locked --doc
 
 lint: tools

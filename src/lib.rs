@@ -46,6 +46,7 @@ mod checkpoint;
 pub mod cli;
 pub mod config;
 mod disk;
+mod journal;
 mod metrics;
 mod operator;
 mod runtime;
@@ -55,13 +56,15 @@ mod state;
 mod stream;
 
 pub use checkpoint::{CheckpointError, CheckpointId};
+pub use journal::JournalError;
 pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 pub use runtime::{
-    Backend, JobError, JobReport, Offset, RestartStrategy, Restored, Settings, Start, StopHandle, Timestamp,
+    Backend, Compression, JobError, JobReport, JournalSettings, JournalSync, Offset, RestartStrategy,
+    Restored, Settings, Start, StopHandle, Timestamp,
 };
 pub use sink::Collected;
-pub use source::{RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
+pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
 pub use state::{
     KEY_BYTES_MAX, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MaxParallelism, StateError,
     StateRegistry, StateValue, TextKey, ValueState, ValueStateDescriptor,

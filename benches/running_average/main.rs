@@ -35,13 +35,14 @@ fn main() {
     println!("{}", measure::machine());
     println!("reference job, {lines} lines, output to a file, seed {SEED:#x}, median of {rounds} pairs\n");
     println!(
-        "| keys | checkpoints | bare M/s | engine M/s | ratio | CPU s bare | CPU s engine | RSS MiB bare | RSS MiB engine |"
+        "| keys | journal | checkpoints | bare M/s | engine M/s | ratio | CPU s bare | CPU s engine | RSS MiB bare | RSS MiB engine |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for keys in [1_000, 1_000_000] {
         let data = Arc::new(readings(lines, keys));
-        for interval in ["2s", "200ms"] {
-            compare(lines, keys, interval, rounds, &data);
+        for (journal, interval) in [("none", "2s"), ("none", "200ms"), ("always", "2s"), ("always", "200ms")]
+        {
+            compare(&Setup { lines, keys, journal, interval, rounds }, &data);
         }
     }
     println!();
@@ -72,7 +73,17 @@ fn readings(lines: u64, keys: u64) -> Vec<u8> {
     data
 }
 
-fn compare(lines: u64, keys: u64, interval: &str, rounds: u64, data: &Arc<Vec<u8>>) {
+/// One row of the table.
+struct Setup {
+    lines: u64,
+    keys: u64,
+    journal: &'static str,
+    interval: &'static str,
+    rounds: u64,
+}
+
+fn compare(setup: &Setup, data: &Arc<Vec<u8>>) {
+    let Setup { lines, keys, journal, interval, rounds } = *setup;
     let directory = tempfile::tempdir().unwrap();
     let mut pairs = Vec::new();
     let mut checkpoints = 0;
@@ -90,7 +101,16 @@ fn compare(lines: u64, keys: u64, interval: &str, rounds: u64, data: &Arc<Vec<u8
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command
-            .args(["demo", "--retry-for", "0s", "--interval", interval, "--connect"])
+            .args([
+                "demo",
+                "--retry-for",
+                "0s",
+                "--interval",
+                interval,
+                "--journal-sync",
+                journal,
+                "--connect",
+            ])
             .arg(listener.local_addr().unwrap().to_string())
             .arg("--output")
             .arg(&engine)
@@ -105,7 +125,7 @@ fn compare(lines: u64, keys: u64, interval: &str, rounds: u64, data: &Arc<Vec<u8
     }
     let of = |figure: &dyn Fn(&(Run, Run)) -> f64| median(pairs.iter().map(figure).collect());
     println!(
-        "| {keys} | {checkpoints} (each {interval}) | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} |",
+        "| {keys} | {journal} | {checkpoints} (each {interval}) | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} |",
         of(&|(bare, _)| lines as f64 / bare.seconds / 1e6),
         of(&|(_, engine)| lines as f64 / engine.seconds / 1e6),
         of(&|(bare, engine)| bare.seconds / engine.seconds),

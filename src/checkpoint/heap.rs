@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Manifest, PartEntry};
+use crate::runtime::Offset;
 
 /// Checkpoints on the heap.
 #[derive(Debug, Default)]
@@ -47,6 +48,10 @@ impl CheckpointStore for HeapStore {
 
     fn start_empty(&mut self) {
         self.newest = None;
+    }
+
+    fn oldest_offset(&self) -> Option<Offset> {
+        self.newest.as_ref().map(|(manifest, _)| manifest.offset)
     }
 
     fn next_id(&self) -> CheckpointId {

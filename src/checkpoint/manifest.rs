@@ -37,6 +37,8 @@ pub(crate) struct Manifest {
     pub(crate) readings: u64,
     pub(crate) parts: Vec<PartEntry>,
     pub(crate) sinks: Vec<SinkPosition>,
+    /// Lines taken from each client that asked for acknowledgements.
+    pub(crate) clients: Vec<(String, u64)>,
 }
 
 /// One state part of a checkpoint.
@@ -55,8 +57,10 @@ pub(crate) struct PartEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SinkPosition {
     pub(crate) sink: String,
-    /// Records delivered since the job's first start.
-    pub(crate) records: u64,
+    /// Results of batches up to this one are delivered; never before the manifest's offset.
+    pub(crate) delivered: Offset,
+    /// Length of what it writes to, in bytes, where that has one.
+    pub(crate) bytes: u64,
 }
 
 /// Why bytes are not a manifest.
@@ -146,7 +150,8 @@ mod tests {
                 bytes: 5,
                 hash: [7; 32],
             }],
-            sinks: vec![SinkPosition { sink: "print".into(), records: 4 }],
+            sinks: vec![SinkPosition { sink: "print".into(), delivered: Offset(9), bytes: 4 }],
+            clients: vec![("c".into(), 5)],
         }
     }
 
@@ -154,7 +159,7 @@ mod tests {
     fn golden_bytes() {
         let bytes = manifest().encode();
         let mut golden = b"TGMANIF\0".to_vec();
-        golden.extend([1, 0, 65, 0, 0, 0]);
+        golden.extend([1, 0, 70, 0, 0, 0]);
         golden.extend([3, 1, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
         golden.extend([1, 3, b'p', b'-', b'1', 7]);
         golden.extend(b"average");
@@ -162,7 +167,7 @@ mod tests {
         golden.extend([7; 32]);
         golden.extend([1, 5]);
         golden.extend(b"print");
-        golden.push(4);
+        golden.extend([9, 4, 1, 1, b'c', 5]);
         golden.extend(blake3::hash(&golden).as_bytes());
         assert_eq!(bytes, golden);
         assert_eq!(Manifest::decode(&bytes), Ok(manifest()));

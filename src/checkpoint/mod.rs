@@ -21,6 +21,7 @@ pub(crate) use spool::Spool;
 
 use std::sync::Arc;
 
+use crate::runtime::Offset;
 use crate::state::StateSnapshot;
 
 /// Number of a checkpoint: 1, 2, 3, … within a job, never used twice.
@@ -65,6 +66,9 @@ pub(crate) trait CheckpointStore: Send {
 
     /// Makes what is there invisible to `newest`; retention removes it once newer checkpoints have replaced it.
     fn start_empty(&mut self);
+
+    /// Offset of the oldest checkpoint that may still be restored from: what lies up to it is not needed for a replay.
+    fn oldest_offset(&self) -> Option<Offset>;
 
     /// A number no checkpoint has had.
     fn next_id(&self) -> CheckpointId;

@@ -25,7 +25,14 @@ pub(crate) struct PendingCheckpoint {
     sinks_missing: BTreeSet<usize>,
     snapshots: Vec<SubtaskSnapshots>,
     sinks: Vec<(usize, SinkPosition)>,
-    barrier: Option<(BatchHeader, u64)>,
+    barrier: Option<Barrier>,
+}
+
+/// What the sequencer knows of the barrier's batch.
+struct Barrier {
+    header: BatchHeader,
+    readings: u64,
+    clients: Vec<(String, u64)>,
 }
 
 impl PendingCheckpoint {
@@ -51,9 +58,15 @@ impl PendingCheckpoint {
         self.id
     }
 
-    /// The batch that carries the barrier, and how many readings were sealed up to and with it.
-    pub(crate) fn barrier(mut self, header: BatchHeader, readings: u64) -> Progress {
-        self.barrier = Some((header, readings));
+    /// The batch that carries the barrier, how many readings were sealed up to and with it, and how many of each client
+    /// that asked for acknowledgements.
+    pub(crate) fn barrier(
+        mut self,
+        header: BatchHeader,
+        readings: u64,
+        clients: Vec<(String, u64)>,
+    ) -> Progress {
+        self.barrier = Some(Barrier { header, readings, clients });
         self.progress()
     }
 
@@ -77,10 +90,12 @@ impl PendingCheckpoint {
     }
 
     fn progress(mut self) -> Progress {
-        let Some((header, readings)) = self.barrier else { return Progress::Waiting(self) };
         if !self.subtasks_missing.is_empty() || !self.sinks_missing.is_empty() {
             return Progress::Waiting(self);
         }
+        let Some(Barrier { header, readings, clients }) = self.barrier.take() else {
+            return Progress::Waiting(self);
+        };
         // Arrival order depends on threads; what is written must not.
         self.snapshots.sort_by_key(|(subtask, _)| *subtask);
         self.sinks.sort_by_key(|(sink, _)| *sink);
@@ -95,6 +110,7 @@ impl PendingCheckpoint {
                 readings,
                 parts: Vec::new(),
                 sinks: self.sinks.into_iter().map(|(_, position)| position).collect(),
+                clients,
             },
             snapshots: self.snapshots.into_iter().flat_map(|(_, snapshots)| snapshots).collect(),
         })

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, is_part_name};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
 use crate::disk::{Disk, DurableFile, read_whole};
+use crate::runtime::Offset;
 
 const MANIFEST_SUFFIX: &str = ".manifest";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -326,6 +327,22 @@ impl CheckpointStore for Spool {
     fn start_empty(&mut self) {
         self.visible_after = self.last_id;
         self.lineage = Some(self.next_id());
+    }
+
+    fn oldest_offset(&self) -> Option<Offset> {
+        let ids = self.manifest_ids().ok()?;
+        let mut oldest: Option<Offset> = None;
+        for id in ids {
+            match self.read_manifest(id) {
+                Ok(manifest) if Some(manifest.lineage) == self.lineage => {
+                    oldest = Some(oldest.map_or(manifest.offset, |oldest| oldest.min(manifest.offset)));
+                }
+                Ok(_) => {}
+                // What it needs is unknown: nothing is given up.
+                Err(_) => return None,
+            }
+        }
+        oldest
     }
 
     fn next_id(&self) -> CheckpointId {

@@ -26,6 +26,7 @@ fn capture(id: CheckpointId) -> Capture {
         readings: 0,
         parts: Vec::new(),
         sinks: Vec::new(),
+        clients: Vec::new(),
     };
     let content = |salt: u8| Box::new(Bytes(vec![salt; 100 + usize::try_from(id.0).unwrap()])) as _;
     Capture { manifest, snapshots: vec![content(1), content(2)] }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{ByteSize, Interval};
+use crate::runtime::JournalSync;
 use crate::source::Retry;
 
 const EXIT_CODES: &str = "\
@@ -70,6 +71,10 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Source")]
     pub connections_max: Option<u16>,
 
+    /// With --listen: acknowledge; clients open with `HELLO <client-id>` and are told `DURABLE <lines>`
+    #[arg(long, value_enum, default_value_t = AckName::None, requires = "listen", help_heading = "Source")]
+    pub ack: AckName,
+
     /// Longest line, without its end; a longer one is dropped and counted [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_line_max, help_heading = "Source")]
     pub line_max: Option<ByteSize>,
@@ -93,6 +98,20 @@ pub struct DemoArguments {
     /// Directory of the checkpoints [default: one for each source under the user's data directory]
     #[arg(long, value_name = "DIR", help_heading = "State")]
     pub checkpoint_dir: Option<PathBuf>,
+
+    /// When readings are made durable: `always`, at an interval such as `500ms`, `off`; `none` keeps no journal
+    ///
+    /// Results and acknowledgements leave only after their readings are durable. Used by the file backend.
+    #[arg(long, value_name = "SYNC", value_parser = parse_journal, overrides_with = "journal_sync", help_heading = "State")]
+    pub journal_sync: Option<JournalArgument>,
+
+    /// Most the journal may take on the disk; at the limit the source is slowed [default: 256MiB]
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    pub journal_max: Option<ByteSize>,
+
+    /// Pack the journal's batches
+    #[arg(long, value_enum, default_value_t = CompressionName::None, help_heading = "State")]
+    pub journal_compression: CompressionName,
 
     /// Time from one checkpoint to the next, at least 10ms [default: 2s]
     #[arg(long, value_name = "TIME", help_heading = "State")]
@@ -130,6 +149,46 @@ pub enum BackendName {
     Memory,
     /// State on the heap, checkpoints in a directory
     File,
+}
+
+/// What --ack takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AckName {
+    /// Clients just send lines
+    None,
+    /// Clients are told which of their lines are durable
+    Lines,
+}
+
+/// What --journal-compression takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressionName {
+    /// Not at all
+    None,
+    /// LZ4
+    Lz4,
+}
+
+/// What --journal-sync takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalArgument {
+    /// No journal.
+    None,
+    /// A journal, synced like this.
+    Sync(JournalSync),
+}
+
+fn parse_journal(text: &str) -> Result<JournalArgument, String> {
+    Ok(match text {
+        "none" => JournalArgument::None,
+        "always" => JournalArgument::Sync(JournalSync::Always),
+        "off" => JournalArgument::Sync(JournalSync::Off),
+        interval => match Interval::from_str(interval) {
+            Ok(Interval(interval)) if interval.is_zero() => JournalArgument::Sync(JournalSync::Always),
+            Ok(Interval(interval)) => JournalArgument::Sync(JournalSync::Every(interval)),
+            Err(error) => return Err(format!("give always, off, none or an interval: {error}")),
+        },
+    })
 }
 
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {

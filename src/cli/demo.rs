@@ -6,13 +6,15 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
-use super::arguments::{BackendName, DemoArguments};
+use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument};
 use super::running_average::RunningAverage;
 use super::{logging, signals};
 use crate::config::{BoardProfile, DemoDefaults};
-use crate::runtime::{Backend, JobError, JobReport, Settings, Start, StopHandle};
+use crate::runtime::{
+    Backend, Compression, JobError, JobReport, JournalSettings, Settings, Start, StopHandle,
+};
 use crate::source::generator::Generator;
-use crate::source::{Retry, TcpConnect, TcpListen};
+use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
 use crate::stream::{Environment, TextStream};
 
 const JOB: &str = "running-average";
@@ -46,7 +48,22 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         BackendName::Memory => Backend::Memory,
         BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
     };
+    let mut journal = board.journal.unwrap_or_default();
+    if let Some(bytes_max) = arguments.journal_max {
+        journal.bytes_max = bytes_max.0 as u64;
+        // At least four segments must fit.
+        journal.segment_bytes = journal.segment_bytes.min(journal.bytes_max / 4).max(64 << 10);
+    }
+    if arguments.journal_compression == CompressionName::Lz4 {
+        journal.compression = Compression::Lz4;
+    }
+    let journal = match arguments.journal_sync {
+        Some(JournalArgument::None) => None,
+        Some(JournalArgument::Sync(sync)) => Some(JournalSettings { sync, ..journal }),
+        None => Some(journal),
+    };
     Ok(Settings {
+        journal,
         parallelism: usize::from(arguments.parallelism),
         threads: arguments.threads.map_or(board.threads, usize::from),
         backend,
@@ -87,6 +104,10 @@ fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Resul
         let idle_timeout = arguments.idle_timeout.unwrap_or(defaults.listen.idle_timeout).0;
         let source = TcpListen::new(address)
             .line_bytes_max(line_bytes_max)
+            .acknowledge(match arguments.ack {
+                AckName::None => Acknowledge::Nothing,
+                AckName::Lines => Acknowledge::Lines,
+            })
             .idle_timeout(Some(idle_timeout).filter(|timeout| *timeout > Duration::ZERO))
             .connections_max(arguments.connections_max.map_or(defaults.listen.connections_max, usize::from));
         return Ok(environment.listen(source));

@@ -32,7 +32,7 @@ fn job_exit_code(error: &JobError) -> u8 {
             CANNOT_CREATE
         }
         JobError::Checkpoint(_) => IO_ERROR,
-        JobError::Sink { .. } | JobError::LastCheckpoint(_) => IO_ERROR,
+        JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
         JobError::RestartsExhausted { .. } | JobError::ActorLost(_) | JobError::Runtime(_) => SOFTWARE,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::{Disk, DurableFile, RealDisk};
+use super::{DirectoryLock, Disk, DurableFile, RealDisk};
 
 /// The real disk, until a given number of changing calls have been made; `ENOSPC` from then on.
 #[derive(Debug, Clone)]
@@ -53,6 +53,11 @@ impl Disk for FaultyDisk {
         Ok(Box::new(FaultyFile { file: RealDisk.append(path)?, disk: self.clone() }))
     }
 
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        self.spend()?;
+        RealDisk.truncate(path, bytes)
+    }
+
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
         RealDisk.open(path)
     }
@@ -69,6 +74,10 @@ impl Disk for FaultyDisk {
 
     fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(directory)
+    }
+
+    fn lock(&self, _path: &Path) -> io::Result<DirectoryLock> {
+        Ok(DirectoryLock::unneeded())
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
@@ -95,6 +104,11 @@ impl Write for FaultyFile {
 }
 
 impl DurableFile for FaultyFile {
+    fn preallocate(&mut self, bytes: u64) -> io::Result<()> {
+        self.disk.spend()?;
+        self.file.preallocate(bytes)
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.disk.spend()?;
         self.file.sync()

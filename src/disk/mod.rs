@@ -1,8 +1,8 @@
 //! All durable file work goes through here: nothing else touches the data directory.
 //!
 //! [`Disk`] is what the rest of the crate needs of a file system, no more: create a new file, read one, rename,
-//! remove, list, and make each of these durable. [`RealDisk`] is the operating system's; tests put a
-//! `FaultyDisk` in its place that fails the n-th call. (Clippy's `disallowed_methods` keeps `std::fs` out of
+//! remove, list, and make each of these durable. [`RealDisk`] is the operating system's; tests put in its place a
+//! `FaultyDisk` that fails the n-th call, or a `SimulatedDisk` in memory whose power can be cut. (Clippy's `disallowed_methods` keeps `std::fs` out of
 //! the other modules.)
 //!
 //! Rules its callers keep: a file becomes visible under its final name only complete, by `create_new` +
@@ -12,6 +12,8 @@
 #[cfg(test)]
 mod faulty;
 mod real;
+#[cfg(test)]
+mod simulated;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -19,6 +21,8 @@ use std::path::Path;
 #[cfg(test)]
 pub(crate) use faulty::FaultyDisk;
 pub(crate) use real::{DirectoryLock, RealDisk};
+#[cfg(test)]
+pub(crate) use simulated::{Random, SimulatedDisk};
 
 /// A file system as the runtime uses it.
 pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
@@ -30,6 +34,9 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
 
     /// Opens a file at its end for writing, creating it when missing.
     fn append(&self, path: &Path) -> io::Result<Box<dyn DurableFile>>;
+
+    /// Cuts a file to its first `bytes` bytes.
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()>;
 
     /// Opens a file for reading; also says its length in bytes.
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
@@ -43,12 +50,22 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// The names in a directory, in no order; a name that is not UTF-8 is left out: no file of ours has one.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
+    /// Takes the lock file at `path`, for as long as the returned guard lives.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it.
+    fn lock(&self, path: &Path) -> io::Result<DirectoryLock>;
+
     /// Makes the names in a directory durable.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 }
 
 /// A file being written.
 pub(crate) trait DurableFile: Write + Send {
+    /// Takes `bytes` of disk for the file, which reads as zeros where nothing is written, so that later writes neither
+    /// fail for want of space nor change the file's size. A file system that cannot do so is no error.
+    fn preallocate(&mut self, bytes: u64) -> io::Result<()>;
+
     /// Returns once all bytes written are on stable storage.
     fn sync(&mut self) -> io::Result<()>;
 }

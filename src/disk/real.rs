@@ -19,25 +19,27 @@ const FILE_MODE: u32 = 0o600;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RealDisk;
 
-impl RealDisk {
-    /// Takes the lock file of a directory, for as long as the returned guard lives.
-    ///
-    /// # Errors
-    /// `WouldBlock` when another process holds it.
-    pub(crate) fn lock(path: &Path) -> io::Result<DirectoryLock> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(DirectoryLock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
+/// Keeps a directory ours until dropped.
+#[derive(Debug)]
+pub(crate) struct DirectoryLock {
+    file: Option<File>,
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that is just being started has a copy of the descriptor for a moment.
+        if let Some(Err(error)) = self.file.as_ref().map(File::unlock) {
+            tracing::debug!(%error, "cannot unlock the directory");
         }
     }
 }
 
-/// Keeps a directory ours until dropped.
-#[derive(Debug)]
-pub(crate) struct DirectoryLock {
-    _file: File,
+impl DirectoryLock {
+    /// The lock of a disk no other process can see.
+    #[cfg(test)]
+    pub(crate) fn unneeded() -> Self {
+        Self { file: None }
+    }
 }
 
 impl Disk for RealDisk {
@@ -69,6 +71,10 @@ impl Disk for RealDisk {
         Ok(Box::new(RealFile(file)))
     }
 
+    fn truncate(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(path)?.set_len(bytes)
+    }
+
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)> {
         // Looked at first: opening a named pipe would wait for a writer.
         if !std::fs::metadata(path)?.is_file() {
@@ -97,6 +103,15 @@ impl Disk for RealDisk {
         Ok(names)
     }
 
+    fn lock(&self, path: &Path) -> io::Result<DirectoryLock> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(DirectoryLock { file: Some(file) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
@@ -115,6 +130,13 @@ impl Write for RealFile {
 }
 
 impl DurableFile for RealFile {
+    fn preallocate(&mut self, bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            outcome => outcome.map_err(io::Error::from),
+        }
+    }
+
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync_data()
     }

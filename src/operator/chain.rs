@@ -27,6 +27,11 @@ pub(crate) trait Head {
     /// A buffer for the results, empty.
     fn new_buffer(&self) -> Box<dyn Slot>;
 
+    /// The numbers of the frames in a part that are this subtask's, where parts are frames.
+    fn frames(&self, _part: &AnyPart) -> Vec<u64> {
+        Vec::new()
+    }
+
     /// Turns the parts of a batch, in input order, into records.
     fn run(
         &mut self,

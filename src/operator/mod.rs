@@ -24,7 +24,7 @@ pub use error::OperatorError;
 pub(crate) use key_by::{KeyBy, KeyedPart};
 pub use keyed::{KeyedContext, KeyedProcessFunction};
 pub(crate) use keyed::{KeyedProcess, StateClosure};
-pub(crate) use part::{AnyPart, PartPool};
+pub(crate) use part::{AnyPart, PartPool, TracedPart};
 pub(crate) use text::{FrameInput, TextHead};
 pub(crate) use transform::{Copies, Filter, FlatMap, Map};
 

@@ -13,7 +13,12 @@ use crate::runtime::BatchHeader;
 use crate::source::frame::{FrameChunk, Frames, SourceIndex, trim_line_end};
 
 /// The part a source stage's subtasks get: all frames of the batch; each takes its share.
-pub(crate) type FrameInput = Arc<Frames>;
+#[derive(Clone)]
+pub(crate) struct FrameInput {
+    pub(crate) frames: Arc<Frames>,
+    /// Only the frame of this number, counted from 0 within the batch.
+    pub(crate) only: Option<u64>,
+}
 
 /// Turns lines into records; a line the closure refuses is rejected with its cause.
 pub(crate) struct TextHead<T, F> {
@@ -102,6 +107,12 @@ where
         Box::new(Vec::<T>::new())
     }
 
+    fn frames(&self, part: &AnyPart) -> Vec<u64> {
+        let input: &FrameInput = part.downcast_ref().expect("the sequencer sends frames");
+        let shares = input.frames.share(self.source, self.context.index, self.context.parallelism);
+        shares.flat_map(|share| share.range.map(move |at| share.first_frame + at as u64)).collect()
+    }
+
     fn run(
         &mut self,
         _header: &BatchHeader,
@@ -110,9 +121,16 @@ where
     ) -> Result<(), OperatorError> {
         let out = records::<T>(out);
         for part in parts {
-            let frames: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
-            for (chunk, range) in frames.share(self.source, self.context.index, self.context.parallelism) {
-                self.chunk(chunk, &range, out);
+            let input: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
+            for share in input.frames.share(self.source, self.context.index, self.context.parallelism) {
+                let range = match input.only {
+                    None => share.range,
+                    Some(frame) => match frame.checked_sub(share.first_frame) {
+                        Some(at) if share.range.contains(&(at as usize)) => at as usize..at as usize + 1,
+                        _ => continue,
+                    },
+                };
+                self.chunk(share.chunk, &range, out);
             }
         }
         self.rejections.end_batch();

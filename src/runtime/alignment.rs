@@ -49,10 +49,16 @@ impl Alignment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::batch::{Attempt, Offset, Timestamp};
+    use crate::runtime::batch::{Attempt, Offset, Pace, Timestamp};
 
     fn header(offset: u64) -> BatchHeader {
-        BatchHeader { attempt: Attempt(1), offset: Offset(offset), stamp: Timestamp(0), barrier: None }
+        BatchHeader {
+            attempt: Attempt(1),
+            offset: Offset(offset),
+            stamp: Timestamp(0),
+            barrier: None,
+            pace: Pace::Batch,
+        }
     }
 
     #[test]

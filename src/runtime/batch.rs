@@ -46,4 +46,14 @@ pub(crate) struct BatchHeader {
     pub(crate) stamp: Timestamp,
     /// The checkpoint to take once this batch is processed.
     pub(crate) barrier: Option<CheckpointId>,
+    pub(crate) pace: Pace,
+}
+
+/// How a batch is processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As a whole.
+    Batch,
+    /// Frame by frame, to find out which one an operator fails on. The results are the same.
+    FrameByFrame,
 }

@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::batch::{Attempt, Offset};
 use super::messages::{
-    AbortPending, BarrierAnswer, BarrierScope, RequestBarrier, ResumeCheckpoints, SinkReached, SnapshotTaken,
-    TakeLastCheckpoint,
+    AbortPending, BarrierAnswer, BarrierScope, DeleteJournal, JournalPressure, RequestBarrier,
+    ResumeCheckpoints, SinkReached, SnapshotTaken, TakeLastCheckpoint,
 };
 use super::sequencer::{Sequencer, notify};
 use super::settings::Settings;
@@ -29,7 +29,7 @@ enum Phase {
     Idle,
     /// The barrier travels.
     Pending {
-        checkpoint: PendingCheckpoint,
+        checkpoint: Box<PendingCheckpoint>,
         since: Instant,
     },
     /// The store writes.
@@ -63,6 +63,8 @@ pub(crate) struct CheckpointCoordinator {
     /// Offset of the newest completed checkpoint.
     completed: Option<Offset>,
     last: Last,
+    /// The journal is near its limit: checkpoints follow one another until it is cut.
+    is_under_pressure: bool,
 }
 
 /// What a coordinator starts with.
@@ -74,7 +76,8 @@ pub(crate) struct CoordinatorStart {
     pub(crate) subtasks: Vec<(usize, usize)>,
     pub(crate) sink_count: usize,
     pub(crate) metrics: Arc<JobMetrics>,
-    pub(crate) completed: Option<Offset>,
+    /// Offset of what the job begins with.
+    pub(crate) completed: Offset,
 }
 
 impl CheckpointCoordinator {
@@ -90,8 +93,9 @@ impl CheckpointCoordinator {
             metrics: start.metrics,
             phase: Phase::Idle,
             attempt: Attempt(0),
-            completed: start.completed,
+            completed: Some(start.completed),
             last: Last::NotAsked,
+            is_under_pressure: false,
         }
     }
 
@@ -115,12 +119,14 @@ impl CheckpointCoordinator {
         self.next_id = CheckpointId(checkpoint.0 + 1);
         let pending =
             PendingCheckpoint::new(checkpoint, self.job.clone(), self.subtasks.clone(), self.sink_count);
-        self.phase = Phase::Pending { checkpoint: pending, since: Instant::now() };
+        self.phase = Phase::Pending { checkpoint: Box::new(pending), since: Instant::now() };
+        // Under pressure every checkpoint helps, also one with nothing new: it lets an older one go.
+        let since = self.completed.filter(|_| !self.is_under_pressure);
         let scope = match self.last {
             Last::Taking(_) => BarrierScope::LastBatch,
             Last::NotAsked | Last::Due(_) => BarrierScope::NextBatch,
         };
-        notify(&self.sequencer, RequestBarrier { checkpoint, scope, since: self.completed });
+        notify(&self.sequencer, RequestBarrier { checkpoint, scope, since });
     }
 
     /// Lets the pending checkpoint take in something, if it is the one meant.
@@ -132,8 +138,10 @@ impl CheckpointCoordinator {
     ) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Pending { checkpoint, since } if Some(checkpoint.id()) == id => {
-                match take_in(checkpoint) {
-                    Progress::Waiting(checkpoint) => self.phase = Phase::Pending { checkpoint, since },
+                match take_in(*checkpoint) {
+                    Progress::Waiting(checkpoint) => {
+                        self.phase = Phase::Pending { checkpoint: Box::new(checkpoint), since };
+                    }
                     Progress::Ready(capture) => self.write(capture, context),
                 }
             }
@@ -148,17 +156,21 @@ impl CheckpointCoordinator {
         let started = Instant::now();
         let writing = tokio::task::spawn_blocking(move || {
             let mut store = store.lock().expect("a panic is caught while the store is locked");
-            catch_panic(|| store.write(capture))
-                .unwrap_or_else(|message| Err(CheckpointError::Panicked { message }))
+            let written = catch_panic(|| store.write(capture))
+                .unwrap_or_else(|message| Err(CheckpointError::Panicked { message }));
+            written.map(|manifest| (manifest, store.oldest_offset()))
         });
         let written = async move { writing.await.unwrap_or(Err(CheckpointError::Orphaned)) };
         context.spawn(written.into_actor(self).map(move |outcome, actor, _| {
-            let outcome = outcome.map(|manifest| {
+            let outcome = outcome.map(|(manifest, oldest)| {
                 tracing::info!(
                     checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(),
                     bytes = manifest.state_bytes(), elapsed_ms = started.elapsed().as_millis(), "checkpoint completed"
                 );
                 actor.completed = Some(manifest.offset);
+                if let Some(through) = oldest {
+                    notify(&actor.sequencer, DeleteJournal { through });
+                }
             });
             actor.ended(outcome);
         }));
@@ -174,7 +186,22 @@ impl CheckpointCoordinator {
                 JobMetrics::add(&self.metrics.checkpoints_failed, 1);
             }
         }
+        let is_completed = outcome.is_ok();
         self.after(outcome);
+        // A failed one waits for the interval.
+        if is_completed {
+            self.hurry();
+        }
+    }
+
+    /// Begins a checkpoint at once when the journal needs one.
+    fn hurry(&mut self) {
+        if self.is_under_pressure
+            && matches!((&self.phase, &self.last), (Phase::Idle, Last::NotAsked))
+            && self.attempt != Attempt(0)
+        {
+            self.begin();
+        }
     }
 
     /// A checkpoint ended; the last one is owed to the supervisor.
@@ -206,9 +233,10 @@ impl Handler<BarrierAnswer> for CheckpointCoordinator {
 
     fn handle(&mut self, message: BarrierAnswer, context: &mut Self::Context) {
         match message {
-            BarrierAnswer::Set { checkpoint, header, readings } => {
+            BarrierAnswer::Set { checkpoint, header, readings, clients } => {
                 if header.attempt == self.attempt {
-                    self.advance(Some(checkpoint), context, |pending| pending.barrier(header, readings));
+                    let take_in = |pending: PendingCheckpoint| pending.barrier(header, readings, clients);
+                    self.advance(Some(checkpoint), context, take_in);
                 }
             }
             BarrierAnswer::NothingNew { checkpoint } => {
@@ -220,6 +248,15 @@ impl Handler<BarrierAnswer> for CheckpointCoordinator {
                 }
             }
         }
+    }
+}
+
+impl Handler<JournalPressure> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, message: JournalPressure, _: &mut Self::Context) {
+        self.is_under_pressure = message.is_under_pressure;
+        self.hurry();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::journal::JournalError;
 use crate::operator::OperatorError;
 use crate::state::StateError;
 
@@ -39,6 +40,9 @@ pub enum JobError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// The journal cannot be read or written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The checkpoint directory cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

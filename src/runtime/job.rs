@@ -1,30 +1,30 @@
 //! Launching a job: opens what must be had, starts the threads and the actors, waits for the end.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Offset, Timestamp};
+use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::error::JobError;
+use super::journal_actor::{JournalActor, JournalStart};
 use super::messages::ConnectStages;
+use super::opening::{self, OpenJournal, Opened};
 use super::restart::RestartBudget;
 use super::sequencer::{Sequencer, notify};
-use super::sequencing::Sequencing;
-use super::settings::{Backend, Settings, Start};
-use super::sink_actor::{SinkActor, SinkWiring};
+use super::sequencing::{JournalState, Sequencing};
+use super::settings::Settings;
+use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::stop::StopHandle;
 use super::subtask::{Receiver, Subtask, SubtaskWiring};
 use super::supervisor::{JobActors, JobReport, JobSupervisor, StartJob};
-use crate::checkpoint::{CheckpointError, CheckpointStore, Contents, HeapStore, Spool};
-use crate::disk::{DirectoryLock, Disk, RealDisk};
+use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::operator::SubtaskContext;
-use crate::sink::SinkWriter;
+use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::stream::{Target, Topology};
 
@@ -36,21 +36,22 @@ pub(crate) const CONTROL_MAILBOX: usize = 256;
 /// # Errors
 /// See [`JobError`].
 pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> Result<JobReport, JobError> {
+    run_on(&opening::real_disk(), topology, settings, stop)
+}
+
+/// Runs a job with its files on `disk`.
+///
+/// # Errors
+/// See [`JobError`].
+pub(crate) fn run_on(
+    disk: &Arc<dyn Disk>,
+    topology: Topology,
+    settings: Settings,
+    stop: StopHandle,
+) -> Result<JobReport, JobError> {
     settings.check().map_err(JobError::Configuration)?;
     topology.check().map_err(JobError::Configuration)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let (mut store, _lock) = open_store(&disk, &topology.job, &settings)?;
-    if settings.start == Start::Empty {
-        store.start_empty();
-    }
-    let contents = store.newest()?.map(Arc::new);
-    check_state_is_wanted(&topology, contents.as_deref())?;
-    let sources = topology.sources.iter().cloned().map(|source| source.open()).collect::<Result<_, _>>()?;
-    let sinks = topology
-        .sinks
-        .iter()
-        .map(|sink| sink.spec.open(&disk).map_err(|source| JobError::Sink { sink: sink.spec.name(), source }))
-        .collect::<Result<_, _>>()?;
+    let opened = opening::open(&topology, &settings, disk)?;
     // Two blocking threads: files, and a name that a connecting source looks up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,57 +59,9 @@ pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> R
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
-    let opened = Opened { store, contents, sources, sinks };
     let outcome = system.block_on(launch(topology, settings, stop, opened));
     System::current().stop();
     outcome
-}
-
-/// What a job holds before its actors start.
-struct Opened {
-    store: Box<dyn CheckpointStore>,
-    contents: Option<Arc<Contents>>,
-    sources: Vec<OpenSource>,
-    sinks: Vec<Box<dyn SinkWriter>>,
-}
-
-fn open_store(
-    disk: &Arc<dyn Disk>,
-    job: &str,
-    settings: &Settings,
-) -> Result<(Box<dyn CheckpointStore>, Option<DirectoryLock>), CheckpointError> {
-    match &settings.backend {
-        Backend::Memory => Ok((Box::new(HeapStore::default()), None)),
-        Backend::File { directory } => {
-            let directory = directory.join(job);
-            let lock = lock(&**disk, &directory)?;
-            let spool = Spool::open(Arc::clone(disk), &directory, job, settings.checkpoints_retained)?;
-            Ok((Box::new(spool), Some(lock)))
-        }
-    }
-}
-
-fn lock(disk: &dyn Disk, directory: &Path) -> Result<DirectoryLock, CheckpointError> {
-    let lock = disk.create_directory(directory).and_then(|()| RealDisk::lock(&directory.join("LOCK")));
-    lock.map_err(|source| match source.kind() {
-        std::io::ErrorKind::WouldBlock => CheckpointError::Locked { path: directory.to_owned() },
-        _ => CheckpointError::Directory { path: directory.to_owned(), source },
-    })
-}
-
-/// Refuses state that no operator would take.
-fn check_state_is_wanted(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
-    let Some(Contents { manifest, .. }) = contents else { return Ok(()) };
-    for part in &manifest.parts {
-        if !topology.stages.iter().any(|stage| stage.name == part.operator && !stage.reads_source) {
-            return Err(JobError::Configuration(format!(
-                "checkpoint {} holds state of the operator {:?}, which the job {:?} does not have; \
-                 run the job it belongs to, or start empty",
-                manifest.id, part.operator, topology.job
-            )));
-        }
-    }
-    Ok(())
 }
 
 async fn launch(
@@ -121,13 +74,19 @@ async fn launch(
     let metrics = Arc::new(JobMetrics::default());
     let source_stop = CancellationToken::new();
     let budget = RestartBudget::new(settings.restart);
-    let supervisor =
-        JobSupervisor::new(budget, stop, source_stop.clone(), Arc::clone(&metrics), outcome).start();
-    let manifest = opened.contents.as_ref().map(|contents| contents.manifest.clone());
-    let (last, stamp, readings) =
-        manifest.as_ref().map_or((Offset(0), Timestamp(0), 0), |m| (m.offset, m.stamp, m.readings));
-    let sequencing = Sequencing::new(&settings, topology.sinks.len(), last, stamp, readings);
-    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics)).start();
+    let supervisor = JobSupervisor::new(
+        budget,
+        settings.frame_attempts_max,
+        stop,
+        source_stop.clone(),
+        Arc::clone(&metrics),
+        outcome,
+    )
+    .start();
+    let journal_state = if opened.journal.is_some() { JournalState::Ready } else { JournalState::Absent };
+    let (durable_sender, durable) = watch::channel(opened.start.last);
+    let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
+    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
         job: topology.job.clone(),
         settings: settings.clone(),
@@ -136,12 +95,16 @@ async fn launch(
         subtasks: subtask_numbers(topology.stages.len(), settings.parallelism),
         sink_count: topology.sinks.len(),
         metrics: Arc::clone(&metrics),
-        completed: manifest.as_ref().map(|manifest| manifest.offset),
+        completed: opened
+            .contents
+            .as_ref()
+            .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
     })
     .start();
     let launcher = Launcher {
         workers: (0..settings.threads).map(|_| Arbiter::new()).collect(),
         sink_thread: Arbiter::new(),
+        journal_thread: opened.journal.is_some().then(Arbiter::new),
         mailbox_capacity: settings.batches_in_flight * settings.parallelism + CONTROL_MAILBOX,
         topology,
         settings,
@@ -150,22 +113,38 @@ async fn launch(
         coordinator: coordinator.clone(),
         supervisor: supervisor.clone(),
     };
-    let records = |name: &str| {
-        let position = manifest.as_ref().and_then(|m| m.sinks.iter().find(|position| position.sink == name));
-        position.map_or(0, |position| position.records)
-    };
-    let sinks = launcher.start_sinks(opened.sinks, records);
+    let has_journal = opened.journal.is_some();
+    let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
+    let gate = if has_journal { Gate::Journal } else { Gate::Open };
+    let sinks = launcher.start_sinks(opened.sinks, gate);
     let stages = launcher.start_stages(&sinks);
     notify(
         &sequencer,
-        ConnectStages { subtasks: launcher.source_subtasks(&stages), coordinator: coordinator.clone() },
+        ConnectStages {
+            subtasks: launcher.source_subtasks(&stages),
+            coordinator: coordinator.clone(),
+            sinks: sinks.clone(),
+            journal: journal.clone(),
+            supervisor: supervisor.clone(),
+        },
     );
     let subtasks = stages.into_iter().flatten().collect();
-    let start_sources = launcher.source_starter(opened.sources, source_stop);
-    let actors = JobActors { sequencer, coordinator, subtasks, sinks };
-    notify(&supervisor, StartJob { actors, contents: opened.contents, start_sources });
+    let start_sources = launcher.source_starter(opened.sources, source_stop, &durable);
+    let actors = JobActors { sequencer, coordinator, subtasks, sinks, journal };
+    notify(
+        &supervisor,
+        StartJob {
+            actors,
+            contents: opened.contents,
+            restored: opened.restored,
+            begins_at: opened.begins_at,
+            has_journal,
+            start_sources,
+        },
+    );
     let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
     launcher.stop_threads();
+    drop(opened.lock);
     outcome
 }
 
@@ -179,6 +158,7 @@ struct Launcher {
     settings: Settings,
     workers: Vec<Arbiter>,
     sink_thread: Arbiter,
+    journal_thread: Option<Arbiter>,
     mailbox_capacity: usize,
     metrics: Arc<JobMetrics>,
     sequencer: Addr<Sequencer>,
@@ -189,19 +169,31 @@ struct Launcher {
 impl Launcher {
     /// Asks the threads to end. They are not waited for: an operator may never return.
     fn stop_threads(&self) {
-        for thread in self.workers.iter().chain([&self.sink_thread]) {
+        for thread in self.workers.iter().chain([&self.sink_thread]).chain(&self.journal_thread) {
             if !thread.stop() {
                 tracing::debug!("a thread had ended before");
             }
         }
     }
 
-    fn start_sinks(
-        &self,
-        writers: Vec<Box<dyn SinkWriter>>,
-        records: impl Fn(&str) -> u64,
-    ) -> Vec<Addr<SinkActor>> {
-        let start = |(index, (sink, writer)): (usize, (&crate::stream::Sink, Box<dyn SinkWriter>))| {
+    fn start_journal(&self, journal: OpenJournal) -> Option<Addr<JournalActor>> {
+        let thread = self.journal_thread.as_ref()?;
+        let start = JournalStart {
+            disk: journal.disk,
+            directory: journal.directory,
+            writer: journal.writer,
+            sync: journal.settings.sync,
+            bytes_max: journal.settings.bytes_max,
+            dead_letter: journal.dead_letter,
+            skips: journal.recovered.skips,
+            sequencer: self.sequencer.clone(),
+            supervisor: self.supervisor.clone(),
+        };
+        Some(JournalActor::start_in_arbiter(&thread.handle(), move |_| JournalActor::new(start)))
+    }
+
+    fn start_sinks(&self, opened: Vec<OpenSink>, gate: Gate) -> Vec<Addr<SinkActor>> {
+        let start = |(index, (sink, opened)): (usize, (&crate::stream::Sink, OpenSink))| {
             let wiring = SinkWiring {
                 index,
                 name: sink.spec.name(),
@@ -212,13 +204,11 @@ impl Launcher {
                 supervisor: self.supervisor.clone(),
                 metrics: Arc::clone(&self.metrics),
                 mailbox_capacity: self.mailbox_capacity,
+                gate,
             };
-            let delivered = records(&sink.spec.name());
-            SinkActor::start_in_arbiter(&self.sink_thread.handle(), move |_| {
-                SinkActor::new(wiring, writer, delivered)
-            })
+            SinkActor::start_in_arbiter(&self.sink_thread.handle(), move |_| SinkActor::new(wiring, opened))
         };
-        self.topology.sinks.iter().zip(writers).enumerate().map(start).collect()
+        self.topology.sinks.iter().zip(opened).enumerate().map(start).collect()
     }
 
     /// Starts the subtasks of each stage, last stage first: a stage only sends to later ones.
@@ -272,6 +262,7 @@ impl Launcher {
         &self,
         sources: Vec<OpenSource>,
         stop: CancellationToken,
+        durable: &watch::Receiver<Offset>,
     ) -> Box<dyn FnOnce() -> Vec<Addr<SourceActor>> + Send> {
         let wirings: Vec<SourceWiring> = (0u16..)
             .zip(sources)
@@ -282,6 +273,7 @@ impl Launcher {
                 supervisor: self.supervisor.clone(),
                 metrics: Arc::clone(&self.metrics),
                 stop: stop.clone(),
+                durable: durable.clone(),
                 chunk_bytes_max: self.settings.batch_bytes_max,
                 chunk_frames_max: self.settings.batch_frames_max,
             })

@@ -7,8 +7,13 @@ use actix::prelude::*;
 use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
+use super::journal_actor::JournalActor;
+use super::sequencing::{ReplayFrom, Replayed};
+use super::sink_actor::SinkActor;
 use super::subtask::Subtask;
+use super::supervisor::JobSupervisor;
 use crate::checkpoint::{CheckpointError, CheckpointId, Contents, SinkPosition};
+use crate::journal::{Entry, JournalError};
 use crate::operator::{AnyPart, OperatorError};
 use crate::source::frame::FrameChunk;
 use crate::state::StateSnapshot;
@@ -17,13 +22,15 @@ use crate::state::StateSnapshot;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ended;
 
-/// Source → sequencer: frames to put in order. Answered when they are sealed into a batch.
+/// Source → sequencer: frames to put in order. Answered with their batch's offset when they are sealed.
 #[derive(Message)]
-#[rtype(result = "Result<(), Ended>")]
+#[rtype(result = "Result<Offset, Ended>")]
 pub(crate) struct AppendFrames {
     pub(crate) chunk: FrameChunk,
     /// The stamp of a recorded batch, which is sealed alone.
     pub(crate) recorded: Option<Timestamp>,
+    /// The session of a client that asked for acknowledgements; frames of an earlier one are refused.
+    pub(crate) session: Option<u64>,
 }
 
 /// Sequencer or subtask → subtask or sink: the part of a batch.
@@ -51,6 +58,71 @@ pub(crate) struct BatchDelivered {
 pub(crate) struct ConnectStages {
     pub(crate) subtasks: Vec<Addr<Subtask>>,
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
+    pub(crate) sinks: Vec<Addr<SinkActor>>,
+    pub(crate) journal: Option<Addr<JournalActor>>,
+    pub(crate) supervisor: Addr<JobSupervisor>,
+}
+
+/// Source → sequencer: a client that wants acknowledgements. Answered, once everything it sent before is durable, with
+/// the number of its lines, and the session its frames must name.
+#[derive(Message)]
+#[rtype(result = "Result<(u64, u64), Ended>")]
+pub(crate) struct ClientHello {
+    pub(crate) client: Arc<str>,
+}
+
+/// Sequencer → journal: batches to make durable.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CommitBatches {
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// Journal → sequencer: how far it is.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct JournalProgress {
+    pub(crate) written: Offset,
+    pub(crate) durable: Offset,
+    pub(crate) is_under_pressure: bool,
+}
+
+/// Sequencer → sinks: results up to this batch may leave.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct BatchesDurable {
+    pub(crate) through: Offset,
+}
+
+/// Sequencer → journal: batches to replay, both ends included. Answered with the first ones.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "Result<Vec<Replayed>, JournalError>")]
+pub(crate) struct ReadJournal {
+    pub(crate) from: Offset,
+    pub(crate) through: Offset,
+}
+
+/// Supervisor → journal: a frame that is never to be processed again.
+#[derive(Message)]
+#[rtype(result = "Result<(), JournalError>")]
+pub(crate) struct SkipFrame {
+    pub(crate) offset: Offset,
+    pub(crate) frame: u64,
+    pub(crate) cause: String,
+}
+
+/// Coordinator → sequencer → journal: batches up to this one are not needed any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct DeleteJournal {
+    pub(crate) through: Offset,
+}
+
+/// Sequencer → coordinator: the journal is, or is no longer, near its limit.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct JournalPressure {
+    pub(crate) is_under_pressure: bool,
 }
 
 /// What a barrier waits for.
@@ -76,7 +148,13 @@ pub(crate) struct RequestBarrier {
 #[rtype(result = "()")]
 pub(crate) enum BarrierAnswer {
     /// The barrier is on its way in this batch.
-    Set { checkpoint: CheckpointId, header: BatchHeader, readings: u64 },
+    Set {
+        checkpoint: CheckpointId,
+        header: BatchHeader,
+        readings: u64,
+        /// Lines of each client that asked for acknowledgements, up to and with this batch.
+        clients: Vec<(String, u64)>,
+    },
     /// There is nothing to snapshot.
     NothingNew { checkpoint: CheckpointId },
 }
@@ -142,6 +220,7 @@ pub(crate) struct PauseSealing;
 #[rtype(result = "()")]
 pub(crate) struct ResumeSealing {
     pub(crate) attempt: Attempt,
+    pub(crate) from: ReplayFrom,
 }
 
 /// Subtask → supervisor: its operators failed on a batch.
@@ -151,6 +230,8 @@ pub(crate) struct SubtaskFailed {
     pub(crate) attempt: Attempt,
     pub(crate) place: String,
     pub(crate) offset: Offset,
+    /// Number of the frame it failed on, when the batch went frame by frame.
+    pub(crate) frame: Option<u64>,
     pub(crate) cause: OperatorError,
 }
 

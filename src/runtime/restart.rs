@@ -70,6 +70,16 @@ impl RestartBudget {
         Self { strategy, in_a_row: 0, last: None, recent: VecDeque::new() }
     }
 
+    pub(crate) fn strategy(&self) -> RestartStrategy {
+        self.strategy
+    }
+
+    /// The cause of the failures is out of the way: they do not count any more.
+    pub(crate) fn forgive(&mut self) {
+        self.in_a_row = 0;
+        self.recent.clear();
+    }
+
     /// Judges a failure at `now`.
     pub(crate) fn on_failure(&mut self, now: Instant) -> Verdict {
         let quiet = self.last.map_or(Duration::MAX, |last| now.saturating_duration_since(last));

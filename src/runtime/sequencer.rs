@@ -1,58 +1,138 @@
 //! The sequencer actor: a shell around `sequencing`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
+
+use super::batch::Offset;
 
 use super::clock::wall_time;
-use super::coordinator::CheckpointCoordinator;
+use super::error::JobError;
 use super::messages::{
-    AppendFrames, BarrierAnswer, BatchDelivered, ConnectStages, DeliverPart, Ended, PauseSealing,
-    RequestBarrier, ResumeSealing,
+    AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
+    DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
+    ReadJournal, RequestBarrier, ResumeSealing,
 };
 use super::sequencing::{SealedBatch, Sequencing, Waiting};
-use super::subtask::Subtask;
 use crate::metrics::JobMetrics;
 use crate::operator::FrameInput;
+use crate::source::frame::client_of;
 
-type Receipt = oneshot::Sender<()>;
+type Receipt = oneshot::Sender<Offset>;
+
+/// A client's greeting that waits until everything up to a batch is durable.
+struct Greeting {
+    through: Offset,
+    client: Arc<str>,
+    session: u64,
+    answer: oneshot::Sender<(u64, u64)>,
+}
 
 /// Puts the frames of all sources in one order and seals them into batches.
 pub(crate) struct Sequencer {
     sequencing: Sequencing<Receipt>,
-    subtasks: Vec<Addr<Subtask>>,
-    coordinator: Option<Addr<CheckpointCoordinator>>,
+    peers: Option<ConnectStages>,
     metrics: Arc<JobMetrics>,
+    /// Tells the sources how far the journal is.
+    durable: watch::Sender<Offset>,
+    greetings: Vec<Greeting>,
+    /// The newest session of each client.
+    sessions: BTreeMap<Arc<str>, u64>,
+    is_reading: bool,
+    was_under_pressure: bool,
 }
 
 impl Sequencer {
-    pub(crate) fn new(sequencing: Sequencing<Receipt>, metrics: Arc<JobMetrics>) -> Self {
-        Self { sequencing, subtasks: Vec::new(), coordinator: None, metrics }
+    pub(crate) fn new(
+        sequencing: Sequencing<Receipt>,
+        metrics: Arc<JobMetrics>,
+        durable: watch::Sender<Offset>,
+    ) -> Self {
+        Self {
+            sequencing,
+            peers: None,
+            metrics,
+            durable,
+            greetings: Vec::new(),
+            sessions: BTreeMap::new(),
+            is_reading: false,
+            was_under_pressure: false,
+        }
     }
 
-    fn seal_all(&mut self) {
+    /// Does all that can be done now: sends batches, commits them, reads for a replay.
+    fn advance(&mut self, context: &mut Context<Self>) {
         // Bounded by the credit.
-        while let Some(batch) = self.sequencing.seal(wall_time()) {
+        while let Some(batch) = self.sequencing.next_batch(wall_time()) {
             self.send(batch);
+        }
+        let Some(peers) = &self.peers else { return };
+        let Some(journal) = &peers.journal else { return };
+        if let Some(entries) = self.sequencing.next_commit() {
+            notify(journal, CommitBatches { entries });
+        }
+        if !self.is_reading
+            && let Some((from, through)) = self.sequencing.wants_replay()
+        {
+            self.is_reading = true;
+            let attempt = self.sequencing.attempt();
+            let read = journal.send(ReadJournal { from, through });
+            context.spawn(read.into_actor(self).map(move |outcome, actor, context| {
+                actor.is_reading = false;
+                match outcome {
+                    Ok(Ok(batches)) => {
+                        actor.sequencing.replay(attempt, batches);
+                        actor.advance(context);
+                    }
+                    Ok(Err(error)) => actor.fail(error.into()),
+                    Err(_) => actor.fail(JobError::ActorLost("journal")),
+                }
+            }));
+        }
+    }
+
+    fn fail(&self, error: JobError) {
+        if let Some(peers) = &self.peers {
+            notify(&peers.supervisor, JobFailed { error });
         }
     }
 
     fn send(&mut self, batch: SealedBatch<Receipt>) {
         let header = batch.header;
-        JobMetrics::add(&self.metrics.readings, batch.frames.count() as u64);
+        JobMetrics::add(&self.metrics.readings, batch.new_readings);
         JobMetrics::add(&self.metrics.batches, 1);
-        for subtask in &self.subtasks {
-            let part: Box<FrameInput> = Box::new(Arc::clone(&batch.frames));
-            send_part(subtask, DeliverPart { header, input: 0, part });
-        }
         for receipt in batch.receipts {
-            if receipt.send(()).is_err() {
+            if receipt.send(header.offset).is_err() {
                 tracing::trace!("the source that sent these frames has gone");
             }
         }
-        if let (Some(checkpoint), Some(coordinator)) = (header.barrier, &self.coordinator) {
-            notify(coordinator, BarrierAnswer::Set { checkpoint, header, readings: batch.readings });
+        let Some(peers) = &self.peers else { return };
+        for subtask in &peers.subtasks {
+            let part = Box::new(FrameInput { frames: Arc::clone(&batch.frames), only: None });
+            send_part(subtask, DeliverPart { header, input: 0, part });
+        }
+        if let Some(checkpoint) = header.barrier {
+            let clients = self.sequencing.clients();
+            let readings = batch.readings;
+            notify(&peers.coordinator, BarrierAnswer::Set { checkpoint, header, readings, clients });
+        }
+    }
+
+    /// Results and acknowledgements up to `through` may leave.
+    fn release(&mut self, through: Offset) {
+        if let Some(peers) = &self.peers {
+            for sink in &peers.sinks {
+                notify(sink, BatchesDurable { through });
+            }
+        }
+        self.durable.send_replace(through);
+        for greeting in self.greetings.extract_if(.., |greeting| greeting.through <= through) {
+            let lines = self.sequencing.lines_of(&greeting.client);
+            if greeting.answer.send((lines, greeting.session)).is_err() {
+                tracing::trace!("the client that greeted has gone");
+            }
         }
     }
 }
@@ -94,39 +174,88 @@ impl Handler<ConnectStages> for Sequencer {
     type Result = ();
 
     fn handle(&mut self, message: ConnectStages, _: &mut Self::Context) {
-        self.subtasks = message.subtasks;
-        self.coordinator = Some(message.coordinator);
+        self.peers = Some(message);
     }
 }
 
 impl Handler<AppendFrames> for Sequencer {
-    type Result = ResponseFuture<Result<(), Ended>>;
+    type Result = ResponseFuture<Result<Offset, Ended>>;
 
-    fn handle(&mut self, message: AppendFrames, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, message: AppendFrames, context: &mut Self::Context) -> Self::Result {
+        let client = client_of(&message.chunk.origin);
+        if client.is_some_and(|client| self.sessions.get(client).copied() != message.session) {
+            return Box::pin(async { Err(Ended) });
+        }
         let (receipt, sealed) = oneshot::channel();
         self.sequencing.append(Waiting { chunk: message.chunk, recorded: message.recorded, receipt });
-        self.seal_all();
+        self.advance(context);
         Box::pin(async move { sealed.await.map_err(|_| Ended) })
+    }
+}
+
+impl Handler<ClientHello> for Sequencer {
+    type Result = ResponseFuture<Result<(u64, u64), Ended>>;
+
+    fn handle(&mut self, message: ClientHello, _: &mut Self::Context) -> Self::Result {
+        let client = message.client;
+        let session = self.sessions.entry(Arc::clone(&client)).or_default();
+        *session += 1;
+        let (answer, answered) = oneshot::channel();
+        self.sequencing.drop_waiting_of(&client);
+        let through = self.sequencing.last();
+        let greeting = Greeting { through, client, session: *session, answer };
+        self.greetings.push(greeting);
+        let durable = *self.durable.borrow();
+        self.release(durable);
+        Box::pin(async move { answered.await.map_err(|_| Ended) })
+    }
+}
+
+impl Handler<JournalProgress> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, message: JournalProgress, context: &mut Self::Context) {
+        self.sequencing.set_pressure(message.is_under_pressure);
+        if message.is_under_pressure != self.was_under_pressure {
+            self.was_under_pressure = message.is_under_pressure;
+            if let Some(peers) = &self.peers {
+                let is_under_pressure = message.is_under_pressure;
+                notify(&peers.coordinator, JournalPressure { is_under_pressure });
+            }
+        }
+        self.sequencing.committed(message.written);
+        self.release(message.durable);
+        self.advance(context);
+    }
+}
+
+impl Handler<DeleteJournal> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, message: DeleteJournal, _: &mut Self::Context) {
+        if let Some(journal) = self.peers.as_ref().and_then(|peers| peers.journal.as_ref()) {
+            notify(journal, message);
+        }
     }
 }
 
 impl Handler<BatchDelivered> for Sequencer {
     type Result = ();
 
-    fn handle(&mut self, message: BatchDelivered, _: &mut Self::Context) {
+    fn handle(&mut self, message: BatchDelivered, context: &mut Self::Context) {
         self.sequencing.delivered(message.attempt, message.sink, message.offset);
-        self.seal_all();
+        self.advance(context);
     }
 }
 
 impl Handler<RequestBarrier> for Sequencer {
     type Result = ();
 
-    fn handle(&mut self, message: RequestBarrier, _: &mut Self::Context) {
+    fn handle(&mut self, message: RequestBarrier, context: &mut Self::Context) {
         if self.sequencing.request_barrier(message.checkpoint, message.scope, message.since) {
-            self.seal_all();
-        } else if let Some(coordinator) = &self.coordinator {
-            notify(coordinator, BarrierAnswer::NothingNew { checkpoint: message.checkpoint });
+            self.advance(context);
+        } else if let Some(peers) = &self.peers {
+            notify(&peers.coordinator, BarrierAnswer::NothingNew { checkpoint: message.checkpoint });
         }
     }
 }
@@ -142,8 +271,11 @@ impl Handler<PauseSealing> for Sequencer {
 impl Handler<ResumeSealing> for Sequencer {
     type Result = ();
 
-    fn handle(&mut self, message: ResumeSealing, _: &mut Self::Context) {
-        self.sequencing.resume(message.attempt);
-        self.seal_all();
+    fn handle(&mut self, message: ResumeSealing, context: &mut Self::Context) {
+        self.sequencing.resume(message.attempt, message.from);
+        // The sinks of the new attempt know nothing of what was durable before.
+        let durable = *self.durable.borrow();
+        self.release(durable);
+        self.advance(context);
     }
 }

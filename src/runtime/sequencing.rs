@@ -1,21 +1,23 @@
-//! The sequencer's decisions, without actors: total order, natural batching, credit, barriers.
+//! The sequencer's decisions, without actors: total order, natural batching, credit, barriers, group commit, replay.
 //!
-//! Natural batching: a batch is sealed as soon as there is credit and anything waits, so a lone reading goes at
-//! once and a crowd shares a batch, up to `batch_frames_max` frames and `batch_bytes_max` bytes.
+//! Natural batching: a batch is sealed as soon as there is credit, the journal is ready for a commit and anything
+//! waits. So a lone reading goes at once, and a crowd shares a batch, up to `batch_frames_max` frames and
+//! `batch_bytes_max` bytes; a full batch does not wait for the commit under way.
 //!
-//! Invariants: offsets ascend by one; at most `batches_in_flight` batches are sealed and not yet delivered by
-//! every sink; a barrier is on exactly one batch. What waits here is bounded by its senders: a connection
-//! hands over one chunk and waits for the answer.
+//! Invariants: offsets ascend by one; at most `batches_in_flight` batches are sent and not yet delivered by every
+//! sink; a barrier is on exactly one batch, and never on a replayed one; one commit is under way at a time. What
+//! waits here is bounded by its senders: a connection hands over one chunk and waits for the answer.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
+use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
 use super::clock::Clock;
 use super::messages::BarrierScope;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointId;
-use crate::source::frame::{FrameChunk, Frames};
+use crate::journal::Entry;
+use crate::source::frame::{FrameChunk, Frames, client_of};
 
 /// Frames on their way into a batch, with a receipt that is handed back once they are in one.
 pub(crate) struct Waiting<R> {
@@ -29,15 +31,57 @@ pub(crate) struct SealedBatch<R> {
     pub(crate) header: BatchHeader,
     pub(crate) frames: Arc<Frames>,
     pub(crate) receipts: Vec<R>,
-    /// Readings sealed up to and with this batch, over the job's whole life.
+    /// Readings in batches up to and with this one, over the job's whole life.
     pub(crate) readings: u64,
+    /// Readings in this batch that no batch of this process had before.
+    pub(crate) new_readings: u64,
 }
 
-/// Whether batches may be sealed.
+/// A batch read back from the journal.
+pub(crate) struct Replayed {
+    pub(crate) offset: Offset,
+    pub(crate) stamp: Timestamp,
+    pub(crate) frames: Arc<Frames>,
+    /// Frames left out because they are poison.
+    pub(crate) skipped: u64,
+}
+
+/// Where the sequencer begins.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SequencingStart {
+    /// Last batch there has been.
+    pub(crate) last: Offset,
+    /// Processing time of it.
+    pub(crate) stamp: Timestamp,
+    /// Lines taken from each client that asked for acknowledgements.
+    pub(crate) clients: BTreeMap<Arc<str>, u64>,
+}
+
+/// Where an attempt begins: behind the checkpoint it was restored from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ReplayFrom {
+    pub(crate) offset: Offset,
+    pub(crate) readings: u64,
+    /// A batch that failed before and is replayed frame by frame.
+    pub(crate) suspect: Option<Offset>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    Running,
     Paused,
+    Replaying,
+    Running,
+}
+
+/// What the journal is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JournalState {
+    /// There is none: a batch counts as durable at once.
+    Absent,
+    /// It takes the next group of batches.
+    Ready,
+    /// A commit is under way.
+    Committing,
 }
 
 /// State of the sequencer.
@@ -47,23 +91,35 @@ pub(crate) struct Sequencing<R> {
     in_flight_max: usize,
     mode: Mode,
     attempt: Attempt,
+    suspect: Option<Offset>,
     clock: Clock,
+    /// Last batch sealed.
     last: Offset,
+    /// Last batch sent in this attempt.
+    sent: Offset,
+    /// Highest batch whose readings were counted.
+    counted: Offset,
+    /// Readings in batches up to `sent`.
     readings: u64,
+    clients: BTreeMap<Arc<str>, u64>,
     waiting: VecDeque<Waiting<R>>,
     barrier: Option<(CheckpointId, BarrierScope)>,
     /// Last offset each sink delivered.
     delivered: Vec<Offset>,
+    journal: JournalState,
+    /// The journal is at its limit, or its disk is full.
+    is_under_pressure: bool,
+    unjournaled: Vec<Entry>,
+    replayed: VecDeque<Replayed>,
 }
 
 impl<R> Sequencing<R> {
-    /// A paused sequencer that continues behind `last`.
+    /// A paused sequencer.
     pub(crate) fn new(
         settings: &Settings,
         sink_count: usize,
-        last: Offset,
-        stamp: Timestamp,
-        readings: u64,
+        start: SequencingStart,
+        journal: JournalState,
     ) -> Self {
         Self {
             frames_max: settings.batch_frames_max,
@@ -71,17 +127,40 @@ impl<R> Sequencing<R> {
             in_flight_max: settings.batches_in_flight,
             mode: Mode::Paused,
             attempt: Attempt(0),
-            clock: Clock::resume(stamp),
-            last,
-            readings,
+            suspect: None,
+            clock: Clock::resume(start.stamp),
+            last: start.last,
+            sent: start.last,
+            counted: Offset(0),
+            readings: 0,
+            clients: start.clients,
             waiting: VecDeque::new(),
             barrier: None,
-            delivered: vec![last; sink_count],
+            delivered: vec![start.last; sink_count],
+            journal,
+            is_under_pressure: false,
+            unjournaled: Vec::new(),
+            replayed: VecDeque::new(),
         }
     }
 
     pub(crate) fn append(&mut self, waiting: Waiting<R>) {
         self.waiting.push_back(waiting);
+    }
+
+    /// Last batch sealed.
+    pub(crate) fn last(&self) -> Offset {
+        self.last
+    }
+
+    /// Lines sealed of a client that asked for acknowledgements.
+    pub(crate) fn lines_of(&self, client: &str) -> u64 {
+        self.clients.get(client).copied().unwrap_or(0)
+    }
+
+    /// Lines sealed of every such client.
+    pub(crate) fn clients(&self) -> Vec<(String, u64)> {
+        self.clients.iter().map(|(client, lines)| (client.to_string(), *lines)).collect()
     }
 
     /// Asks for a barrier. `false`: there was no batch since `since`, and none waits.
@@ -106,33 +185,122 @@ impl<R> Sequencing<R> {
         }
     }
 
-    /// Stops sealing; what is in flight is lost. Returns the readings sealed so far.
+    /// Stops sending. Returns the readings sent so far.
     pub(crate) fn pause(&mut self) -> u64 {
         self.mode = Mode::Paused;
         self.barrier = None;
         self.readings
     }
 
-    /// Seals again, for a new attempt.
-    pub(crate) fn resume(&mut self, attempt: Attempt) {
-        self.mode = Mode::Running;
+    /// Sends again, for a new attempt: from the journal what lies behind `from`, then what comes in. Without a journal
+    /// the batches in between are lost, and the readings count goes on.
+    pub(crate) fn resume(&mut self, attempt: Attempt, from: ReplayFrom) {
         self.attempt = attempt;
-        self.delivered.fill(self.last);
+        self.suspect = from.suspect;
+        self.replayed.clear();
+        if self.journal == JournalState::Absent {
+            self.mode = Mode::Running;
+            self.sent = self.last;
+            self.readings = self.readings.max(from.readings);
+        } else {
+            self.mode = if from.offset < self.last { Mode::Replaying } else { Mode::Running };
+            self.sent = from.offset;
+            self.readings = from.readings;
+        }
+        self.delivered.fill(self.sent);
     }
 
-    /// The next batch, if there is credit and a reason for one.
-    pub(crate) fn seal(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
-        if self.mode == Mode::Paused || self.in_flight() >= self.in_flight_max {
+    /// The batches to read from the journal next, both ends included, if it is time for that: everything sealed is
+    /// written, and what was read before is sent.
+    pub(crate) fn wants_replay(&self) -> Option<(Offset, Offset)> {
+        let is_written = self.journal == JournalState::Ready && self.unjournaled.is_empty();
+        let wants = self.mode == Mode::Replaying && is_written && self.replayed.is_empty();
+        wants.then(|| (self.sent.next(), self.last))
+    }
+
+    /// Takes in batches that were read.
+    pub(crate) fn replay(&mut self, attempt: Attempt, batches: Vec<Replayed>) {
+        if attempt == self.attempt && self.mode == Mode::Replaying {
+            self.replayed.extend(batches);
+        }
+    }
+
+    /// The group of batches to commit next, if the journal is ready for one. `committed` answers it.
+    pub(crate) fn next_commit(&mut self) -> Option<Vec<Entry>> {
+        if self.journal != JournalState::Ready || self.unjournaled.is_empty() {
             return None;
         }
-        if self.waiting.is_empty() && self.barrier.is_none() {
+        self.journal = JournalState::Committing;
+        Some(std::mem::take(&mut self.unjournaled))
+    }
+
+    /// The journal has written through `written`.
+    pub(crate) fn committed(&mut self, written: Offset) {
+        let first_unwritten = self.unjournaled.first().map_or(self.last.next(), |entry| entry.offset);
+        if self.journal == JournalState::Committing && written.next() >= first_unwritten {
+            self.journal = JournalState::Ready;
+        }
+    }
+
+    /// The attempt batches belong to now.
+    pub(crate) fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// Drops what waits of a client that greets anew: it was not acknowledged, so the client sends it again.
+    pub(crate) fn drop_waiting_of(&mut self, client: &str) {
+        self.waiting.retain(|waiting| client_of(&waiting.chunk.origin) != Some(client));
+    }
+
+    /// The journal is, or is no longer, at a limit.
+    pub(crate) fn set_pressure(&mut self, is_under_pressure: bool) {
+        self.is_under_pressure = is_under_pressure;
+    }
+
+    /// The next batch to send, if there is credit and a reason for one.
+    pub(crate) fn next_batch(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+        if self.in_flight() >= self.in_flight_max {
+            return None;
+        }
+        match self.mode {
+            Mode::Paused => None,
+            Mode::Replaying => self.next_replayed(),
+            Mode::Running => self.seal(wall),
+        }
+    }
+
+    fn next_replayed(&mut self) -> Option<SealedBatch<R>> {
+        let batch = self.replayed.pop_front()?;
+        assert_eq!(batch.offset, self.sent.next(), "the journal is replayed without gaps");
+        let readings = batch.frames.count() as u64 + batch.skipped;
+        let header = BatchHeader {
+            attempt: self.attempt,
+            offset: batch.offset,
+            stamp: batch.stamp,
+            barrier: None,
+            pace: if self.suspect == Some(batch.offset) { Pace::FrameByFrame } else { Pace::Batch },
+        };
+        if batch.offset == self.last {
+            self.mode = Mode::Running;
+        }
+        Some(self.sealed(header, batch.frames, Vec::new(), readings))
+    }
+
+    fn seal(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+        let is_held_back = self.is_under_pressure || !(self.journal_is_ready() || self.has_full_batch());
+        let takes_frames = !is_held_back && !self.waiting.is_empty();
+        let barrier_is_due = self.barrier.is_some_and(|(_, scope)| match scope {
+            BarrierScope::NextBatch => true,
+            BarrierScope::LastBatch => self.waiting.is_empty(),
+        });
+        if !takes_frames && !barrier_is_due {
             return None;
         }
         let mut frames = Frames::default();
         let mut receipts = Vec::new();
-        let recorded = self.waiting.front().and_then(|waiting| waiting.recorded);
+        let recorded = self.waiting.front().filter(|_| takes_frames).and_then(|waiting| waiting.recorded);
         let (mut frame_count, mut byte_count) = (0, 0);
-        while let Some(next) = self.waiting.front() {
+        while let Some(next) = self.waiting.front().filter(|_| takes_frames) {
             frame_count += next.chunk.frame_count();
             byte_count += next.chunk.byte_count();
             let fits = frame_count <= self.frames_max && byte_count <= self.bytes_max;
@@ -141,14 +309,13 @@ impl<R> Sequencing<R> {
                 break;
             }
             let next = self.waiting.pop_front().expect("the front was looked at");
+            self.count_client_lines(&next.chunk);
             frames.chunks.push(next.chunk);
             receipts.push(next.receipt);
         }
-        self.last = self.last.next();
-        self.readings += frames.count() as u64;
         let header = BatchHeader {
             attempt: self.attempt,
-            offset: self.last,
+            offset: self.last.next(),
             // A batch without readings does not move time: it is there for its barrier only.
             stamp: if frames.chunks.is_empty() {
                 self.clock.now()
@@ -156,8 +323,54 @@ impl<R> Sequencing<R> {
                 self.clock.stamp(recorded.unwrap_or(wall))
             },
             barrier: self.take_barrier(),
+            pace: Pace::Batch,
         };
-        Some(SealedBatch { header, frames: Arc::new(frames), receipts, readings: self.readings })
+        self.last = header.offset;
+        let frames = Arc::new(frames);
+        if self.journal != JournalState::Absent {
+            let entry = Entry { offset: header.offset, stamp: header.stamp, frames: Arc::clone(&frames) };
+            self.unjournaled.push(entry);
+        }
+        let readings = frames.count() as u64;
+        Some(self.sealed(header, frames, receipts, readings))
+    }
+
+    fn sealed(
+        &mut self,
+        header: BatchHeader,
+        frames: Arc<Frames>,
+        receipts: Vec<R>,
+        readings: u64,
+    ) -> SealedBatch<R> {
+        self.sent = header.offset;
+        self.readings += readings;
+        let new_readings = if header.offset > self.counted { readings } else { 0 };
+        self.counted = self.counted.max(header.offset);
+        SealedBatch { header, frames, receipts, readings: self.readings, new_readings }
+    }
+
+    fn count_client_lines(&mut self, chunk: &FrameChunk) {
+        if let Some(client) = client_of(&chunk.origin) {
+            let lines = chunk.first_line + chunk.frame_count() as u64 - 1;
+            match self.clients.get_mut(client) {
+                Some(counted) => *counted = lines.max(*counted),
+                None => drop(self.clients.insert(client.into(), lines)),
+            }
+        }
+    }
+
+    fn journal_is_ready(&self) -> bool {
+        matches!(self.journal, JournalState::Absent | JournalState::Ready)
+    }
+
+    /// True when what waits fills a batch.
+    fn has_full_batch(&self) -> bool {
+        let (mut frame_count, mut byte_count) = (0, 0);
+        self.waiting.iter().any(|waiting| {
+            frame_count += waiting.chunk.frame_count();
+            byte_count += waiting.chunk.byte_count();
+            2 * frame_count > self.frames_max || 2 * byte_count > self.bytes_max
+        })
     }
 
     fn take_barrier(&mut self) -> Option<CheckpointId> {
@@ -170,8 +383,8 @@ impl<R> Sequencing<R> {
     }
 
     fn in_flight(&self) -> usize {
-        let slowest = self.delivered.iter().min().copied().unwrap_or(self.last);
-        usize::try_from(self.last.0 - slowest.0).expect("few batches are in flight")
+        let slowest = self.delivered.iter().min().copied().unwrap_or(self.sent);
+        usize::try_from(self.sent.0 - slowest.0).expect("few batches are in flight")
     }
 }
 

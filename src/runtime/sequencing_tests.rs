@@ -10,11 +10,13 @@ fn chunk(frames: usize) -> FrameChunk {
     FrameChunk::new(SourceIndex(0), "test".into(), 1, buffers, Arc::default())
 }
 
+const BEGINNING: ReplayFrom = ReplayFrom { offset: Offset(0), readings: 0, suspect: None };
+
 fn sequencing(in_flight: usize, frames_max: usize) -> Sequencing<u32> {
     let settings =
         Settings { batches_in_flight: in_flight, batch_frames_max: frames_max, ..Settings::default() };
-    let mut sequencing = Sequencing::new(&settings, 2, Offset(0), Timestamp(0), 0);
-    sequencing.resume(Attempt(1));
+    let mut sequencing = Sequencing::new(&settings, 2, SequencingStart::default(), JournalState::Absent);
+    sequencing.resume(Attempt(1), BEGINNING);
     sequencing
 }
 
@@ -26,16 +28,16 @@ fn append(sequencing: &mut Sequencing<u32>, frames: usize, receipt: u32) {
 fn a_lone_reading_is_sealed_at_once_and_a_crowd_shares_a_batch() {
     let mut sequencing = sequencing(1, 10);
     append(&mut sequencing, 1, 1);
-    let first = sequencing.seal(Timestamp(5)).unwrap();
+    let first = sequencing.next_batch(Timestamp(5)).unwrap();
     assert_eq!((first.header.offset, first.frames.count(), first.readings), (Offset(1), 1, 1));
     for receipt in 2..=6 {
         append(&mut sequencing, 4, receipt);
     }
-    assert!(sequencing.seal(Timestamp(6)).is_none(), "no credit");
+    assert!(sequencing.next_batch(Timestamp(6)).is_none(), "no credit");
     sequencing.delivered(Attempt(1), 0, Offset(1));
-    assert!(sequencing.seal(Timestamp(6)).is_none(), "the slowest sink counts");
+    assert!(sequencing.next_batch(Timestamp(6)).is_none(), "the slowest sink counts");
     sequencing.delivered(Attempt(1), 1, Offset(1));
-    let second = sequencing.seal(Timestamp(6)).unwrap();
+    let second = sequencing.next_batch(Timestamp(6)).unwrap();
     assert_eq!((second.frames.count(), second.receipts), (8, vec![2, 3]), "as many chunks as fit");
 }
 
@@ -44,9 +46,9 @@ fn a_chunk_above_the_limit_goes_alone_rather_than_never() {
     let mut sequencing = sequencing(8, 10);
     append(&mut sequencing, 50, 1);
     append(&mut sequencing, 1, 2);
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().frames.count(), 50);
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().frames.count(), 1);
-    assert!(sequencing.seal(Timestamp(0)).is_none());
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 50);
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 1);
+    assert!(sequencing.next_batch(Timestamp(0)).is_none());
 }
 
 #[test]
@@ -54,11 +56,11 @@ fn a_barrier_rides_on_the_next_batch_or_on_an_empty_one() {
     let mut sequencing = sequencing(8, 10);
     append(&mut sequencing, 1, 1);
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, None));
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
     assert!(!sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, Some(Offset(1))));
-    assert!(sequencing.seal(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(Timestamp(0)).is_none());
     assert!(sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, None), "the first failed");
-    let empty = sequencing.seal(Timestamp(0)).unwrap();
+    let empty = sequencing.next_batch(Timestamp(0)).unwrap();
     assert_eq!((empty.frames.count(), empty.header.barrier), (0, Some(CheckpointId(2))));
 }
 
@@ -68,8 +70,8 @@ fn the_last_barrier_waits_until_nothing_waits() {
     append(&mut sequencing, 4, 1);
     append(&mut sequencing, 4, 2);
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::LastBatch, None));
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, None);
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, None);
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
 }
 
 #[test]
@@ -79,8 +81,10 @@ fn recorded_batches_are_never_joined_and_keep_their_stamp() {
         sequencing.append(Waiting { chunk: chunk(1), recorded: Some(Timestamp(stamp)), receipt });
     }
     append(&mut sequencing, 1, 3);
-    let stamps: Vec<_> =
-        (0..3).map(|_| sequencing.seal(Timestamp(15)).unwrap()).map(|sealed| sealed.header.stamp.0).collect();
+    let stamps: Vec<_> = (0..3)
+        .map(|_| sequencing.next_batch(Timestamp(15)).unwrap())
+        .map(|sealed| sealed.header.stamp.0)
+        .collect();
     assert_eq!(stamps, [10, 20, 20], "and time never goes back");
 }
 
@@ -89,13 +93,93 @@ fn a_new_attempt_has_all_its_credit_and_ignores_the_old_ones_notices() {
     let mut sequencing = sequencing(1, 10);
     append(&mut sequencing, 1, 1);
     append(&mut sequencing, 10, 2);
-    sequencing.seal(Timestamp(0)).unwrap();
+    sequencing.next_batch(Timestamp(0)).unwrap();
     assert_eq!(sequencing.pause(), 1);
-    assert!(sequencing.seal(Timestamp(0)).is_none());
-    sequencing.resume(Attempt(2));
-    assert_eq!(sequencing.seal(Timestamp(0)).unwrap().header.offset, Offset(2));
+    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    sequencing.resume(Attempt(2), BEGINNING);
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.offset, Offset(2));
     sequencing.delivered(Attempt(1), 0, Offset(2));
     sequencing.delivered(Attempt(1), 1, Offset(2));
     append(&mut sequencing, 1, 3);
-    assert!(sequencing.seal(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+}
+
+fn journaled(in_flight: usize) -> Sequencing<u32> {
+    let settings = Settings { batches_in_flight: in_flight, batch_frames_max: 10, ..Settings::default() };
+    let mut sequencing = Sequencing::new(&settings, 1, SequencingStart::default(), JournalState::Ready);
+    sequencing.resume(Attempt(1), BEGINNING);
+    sequencing
+}
+
+fn offsets(entries: Option<Vec<Entry>>) -> Vec<u64> {
+    entries.unwrap_or_default().iter().map(|entry| entry.offset.0).collect()
+}
+
+#[test]
+fn a_crowd_gathers_while_a_commit_is_under_way_but_a_full_batch_does_not_wait() {
+    let mut sequencing = journaled(8);
+    append(&mut sequencing, 1, 1);
+    sequencing.next_batch(Timestamp(0)).unwrap();
+    assert_eq!(offsets(sequencing.next_commit()), [1]);
+    append(&mut sequencing, 1, 2);
+    assert!(sequencing.next_batch(Timestamp(0)).is_none(), "it shares the next commit's batch");
+    append(&mut sequencing, 9, 3);
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 10);
+    assert!(sequencing.next_commit().is_none(), "one commit at a time");
+    sequencing.committed(Offset(1));
+    assert_eq!(offsets(sequencing.next_commit()), [2]);
+}
+
+#[test]
+fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() {
+    let mut sequencing = journaled(2);
+    for receipt in 1..=3 {
+        append(&mut sequencing, 10, receipt);
+        sequencing.next_batch(Timestamp(7));
+        sequencing.next_commit();
+        sequencing.committed(sequencing.last());
+        sequencing.delivered(Attempt(1), 0, sequencing.last());
+    }
+    assert_eq!(sequencing.pause(), 30);
+    sequencing.resume(Attempt(2), ReplayFrom { offset: Offset(1), readings: 10, suspect: None });
+    assert!(!sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, Some(Offset(3))));
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, Some(Offset(1))));
+    assert_eq!(sequencing.wants_replay(), Some((Offset(2), Offset(3))));
+    let replayed = |offset| Replayed {
+        offset: Offset(offset),
+        stamp: Timestamp(7),
+        frames: Arc::new(Frames { chunks: vec![chunk(9)] }),
+        skipped: 1,
+    };
+    sequencing.replay(Attempt(1), vec![replayed(2)]);
+    assert!(sequencing.next_batch(Timestamp(9)).is_none(), "read for an attempt that is over");
+    sequencing.replay(Attempt(2), vec![replayed(2), replayed(3)]);
+    append(&mut sequencing, 1, 4);
+    let second = sequencing.next_batch(Timestamp(9)).unwrap();
+    assert_eq!((second.header.offset, second.header.barrier), (Offset(2), None));
+    assert_eq!((second.readings, second.new_readings), (20, 0));
+    let third = sequencing.next_batch(Timestamp(9)).unwrap();
+    assert_eq!((third.header.offset, third.header.stamp, third.readings), (Offset(3), Timestamp(7), 30));
+    assert!(sequencing.next_batch(Timestamp(9)).is_none(), "the credit holds for replays too");
+    sequencing.delivered(Attempt(2), 0, Offset(3));
+    let live = sequencing.next_batch(Timestamp(9)).unwrap();
+    assert_eq!(
+        (live.header.offset, live.header.barrier, live.new_readings),
+        (Offset(4), Some(CheckpointId(1)), 1)
+    );
+}
+
+#[test]
+fn under_pressure_only_barriers_pass() {
+    let mut sequencing = journaled(8);
+    sequencing.set_pressure(true);
+    append(&mut sequencing, 10, 1);
+    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, None));
+    let empty = sequencing.next_batch(Timestamp(0)).unwrap();
+    assert_eq!((empty.frames.count(), empty.header.barrier), (0, Some(CheckpointId(1))));
+    sequencing.set_pressure(false);
+    sequencing.next_commit();
+    sequencing.committed(Offset(1));
+    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 10);
 }

@@ -38,6 +38,51 @@ pub enum Start {
     Empty,
 }
 
+/// When journaled batches are made durable. Results and acknowledgements of a batch leave only after that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalSync {
+    /// As soon as the last sync has ended, all batches that wait together.
+    Always,
+    /// At this interval: fewer writes to a flash card, later results.
+    Every(Duration),
+    /// When the operating system likes. A power cut loses what came since the last checkpoint, and nothing is
+    /// promised of acknowledgements.
+    Off,
+}
+
+/// How a journal's batches are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// LZ4: about a fifth of the size for lines of text.
+    Lz4,
+}
+
+/// Settings of the ingest journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// When batches are made durable. Default `Always`.
+    pub sync: JournalSync,
+    /// Most the journal may take on the disk, at least four segments; at the limit sources are slowed. Default 256 MiB.
+    pub bytes_max: u64,
+    /// Size of a segment file, 64 KiB to 1 GiB. Default 16 MiB.
+    pub segment_bytes: u64,
+    /// How batches are packed. Default `None`.
+    pub compression: Compression,
+}
+
+impl Default for JournalSettings {
+    fn default() -> Self {
+        Self {
+            sync: JournalSync::Always,
+            bytes_max: 256 << 20,
+            segment_bytes: 16 << 20,
+            compression: Compression::None,
+        }
+    }
+}
+
 /// Settings of a job. [`Settings::default`] fits a small gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -55,6 +100,9 @@ pub struct Settings {
     pub batches_in_flight: usize,
     /// State backend. Default `Memory`.
     pub backend: Backend,
+    /// The ingest journal, kept beside the checkpoints of the `File` backend; `None` for a job that may lose what came
+    /// since the last checkpoint. The `Memory` backend has none. Default on.
+    pub journal: Option<JournalSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
     /// Time from one checkpoint to the next, at least 10 ms. Default 2 s.
@@ -65,6 +113,9 @@ pub struct Settings {
     pub checkpoint_timeout: Duration,
     /// What to do when an operator fails.
     pub restart: RestartStrategy,
+    /// A frame that operators failed on this often is skipped and kept in the dead-letter file, at least 2. Needs the
+    /// journal. Default 3.
+    pub frame_attempts_max: u32,
 }
 
 impl Default for Settings {
@@ -77,11 +128,13 @@ impl Default for Settings {
             batch_bytes_max: 128 * 1024,
             batches_in_flight: 8,
             backend: Backend::Memory,
+            journal: Some(JournalSettings::default()),
             start: Start::NewestCheckpoint,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,
             checkpoint_timeout: Duration::from_secs(600),
             restart: RestartStrategy::default(),
+            frame_attempts_max: 3,
         }
     }
 }
@@ -106,6 +159,23 @@ impl Settings {
         within("batch-bytes-max", self.batch_bytes_max, 1024, BATCH_BYTES_LIMIT)?;
         within("batches-in-flight", self.batches_in_flight, 1, BATCHES_IN_FLIGHT_LIMIT)?;
         within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
+        if self.frame_attempts_max < 2 {
+            return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
+        }
+        if let Some(journal) = &self.journal {
+            if !((64 << 10)..=(1 << 30)).contains(&journal.segment_bytes) {
+                return Err(format!(
+                    "journal segment-bytes is {}; it must be 64 KiB to 1 GiB",
+                    journal.segment_bytes
+                ));
+            }
+            if journal.bytes_max < 4 * journal.segment_bytes {
+                return Err(format!(
+                    "journal bytes-max is {}; it must be at least four segments of {} bytes",
+                    journal.bytes_max, journal.segment_bytes
+                ));
+            }
+        }
         if self.checkpoint_interval < Duration::from_millis(10) {
             return Err(format!(
                 "checkpoint-interval is {:?}; it must be at least 10 ms",

@@ -1,20 +1,30 @@
-//! The sink actor: merges a batch's parts in subtask order and writes them, on the sink thread.
+//! The sink actor: merges a batch's parts in subtask order and writes them, on the sink thread, once the batch is
+//! durable in the journal.
+//!
+//! A batch up to the last delivered one is a replay: it is recognised by its offset and not written again. On a full
+//! disk the batch is tried again until there is space; the credit it holds slows the sources meanwhile.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::alignment::Alignment;
-use super::batch::{Attempt, BatchHeader};
+use super::batch::{Attempt, BatchHeader, Offset};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
-use super::messages::{BatchDelivered, DeliverPart, JobFailed, ResetSink, SinkReached};
+use super::messages::{BatchDelivered, BatchesDurable, DeliverPart, JobFailed, ResetSink, SinkReached};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::SinkPosition;
 use crate::metrics::JobMetrics;
-use crate::operator::{AnyPart, EncodedPart, PartPool};
-use crate::sink::SinkWriter;
+use crate::operator::{AnyPart, EncodedPart, PartPool, TracedPart};
+use crate::sink::OpenSink;
+
+/// Pause before a full disk is tried again.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a sink needs for life.
 pub(crate) struct SinkWiring {
@@ -27,47 +37,136 @@ pub(crate) struct SinkWiring {
     pub(crate) supervisor: Addr<JobSupervisor>,
     pub(crate) metrics: Arc<JobMetrics>,
     pub(crate) mailbox_capacity: usize,
+    /// Whether batches wait for the journal; without one they are delivered at once.
+    pub(crate) gate: Gate,
+}
+
+/// Until when a batch is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    Journal,
+    Open,
+}
+
+/// A batch's results in one piece.
+struct Results {
+    header: BatchHeader,
+    bytes: Vec<u8>,
+    records: u64,
 }
 
 /// Writes a job's results.
 pub(crate) struct SinkActor {
     wiring: SinkWiring,
-    writer: Box<dyn SinkWriter>,
+    sink: OpenSink,
     alignment: Alignment,
+    /// Complete batches that wait for the journal; bounded by the credit.
+    held: VecDeque<Results>,
+    durable: Offset,
     attempt: Attempt,
-    /// Records delivered since the job's first start.
-    records: u64,
     failed: bool,
+    disk_is_full: bool,
+    spare: Vec<Vec<u8>>,
 }
 
 impl SinkActor {
-    pub(crate) fn new(wiring: SinkWiring, writer: Box<dyn SinkWriter>, records: u64) -> Self {
+    pub(crate) fn new(wiring: SinkWiring, sink: OpenSink) -> Self {
         let alignment = Alignment::new(wiring.input_count);
-        Self { wiring, writer, alignment, attempt: Attempt(0), records, failed: false }
+        let durable = if wiring.gate == Gate::Open { Offset(u64::MAX) } else { Offset(0) };
+        Self {
+            wiring,
+            sink,
+            alignment,
+            held: VecDeque::new(),
+            durable,
+            attempt: Attempt(0),
+            failed: false,
+            disk_is_full: false,
+            spare: Vec::new(),
+        }
     }
 
-    fn deliver(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> std::io::Result<()> {
-        let mut records = 0;
+    /// The parts in subtask order, as one piece of bytes.
+    fn merge(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Results {
+        let mut encoded = Vec::with_capacity(parts.len());
         for part in parts {
-            let mut part: Box<EncodedPart> = part.downcast().expect("an encoder sends encoded parts");
-            if !part.bytes.is_empty() {
-                self.writer.write(&part.bytes)?;
+            match part.downcast::<TracedPart>() {
+                Ok(traced) => encoded.extend(traced.0.into_iter().map(|(_, part)| encoded_part(part))),
+                Err(part) => encoded.push(encoded_part(part)),
             }
+        }
+        let mut parts = encoded.into_iter();
+        // One input is the usual case: its bytes are taken as they are.
+        let mut first = parts.next().unwrap_or_default();
+        let mut bytes = std::mem::replace(&mut first.bytes, self.spare.pop().unwrap_or_default());
+        let mut records = first.records;
+        self.wiring.pool.put(first);
+        for mut part in parts {
+            bytes.extend_from_slice(&part.bytes);
             records += part.records;
             part.bytes.clear();
-            self.wiring.pool.put(*part);
+            self.wiring.pool.put(part);
         }
-        self.records += records;
-        JobMetrics::add(&self.wiring.metrics.outputs, records);
+        Results { header, bytes, records }
+    }
+
+    /// Delivers what is durable, in order.
+    fn deliver_durable(&mut self, context: &mut Context<Self>) {
+        while !self.failed
+            && !self.disk_is_full
+            && let Some(results) = self.held.pop_front_if(|results| results.header.offset <= self.durable)
+        {
+            match self.deliver(&results) {
+                Ok(()) => {
+                    self.disk_is_full = false;
+                    let mut bytes = results.bytes;
+                    bytes.clear();
+                    self.spare.push(bytes);
+                }
+                Err(error) if is_full(&error) => {
+                    tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
+                    self.held.push_front(results);
+                    self.disk_is_full = true;
+                    context.run_later(FULL_DISK_PAUSE, |actor, context| {
+                        actor.disk_is_full = false;
+                        actor.deliver_durable(context);
+                    });
+                }
+                Err(source) => {
+                    self.failed = true;
+                    let error = JobError::Sink { sink: self.wiring.name.clone(), source };
+                    notify(&self.wiring.supervisor, JobFailed { error });
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, results: &Results) -> io::Result<()> {
+        let header = results.header;
+        if header.offset > self.sink.delivered {
+            self.sink.writer.write(header.offset, &results.bytes)?;
+            self.sink.delivered = header.offset;
+            JobMetrics::add(&self.wiring.metrics.outputs, results.records);
+        }
+        if header.barrier.is_some() {
+            let bytes = self.sink.writer.sync()?;
+            let position =
+                SinkPosition { sink: self.wiring.name.clone(), delivered: self.sink.delivered, bytes };
+            notify(&self.wiring.coordinator, SinkReached { header, sink: self.wiring.index, position });
+        }
         let delivered =
             BatchDelivered { attempt: header.attempt, offset: header.offset, sink: self.wiring.index };
         notify(&self.wiring.sequencer, delivered);
-        if header.barrier.is_some() {
-            let position = SinkPosition { sink: self.wiring.name.clone(), records: self.records };
-            notify(&self.wiring.coordinator, SinkReached { header, sink: self.wiring.index, position });
-        }
         Ok(())
     }
+}
+
+fn encoded_part(part: AnyPart) -> EncodedPart {
+    *part.downcast().expect("an encoder sends encoded parts")
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Actor for SinkActor {
@@ -81,18 +180,25 @@ impl Actor for SinkActor {
 impl Handler<DeliverPart> for SinkActor {
     type Result = ();
 
-    fn handle(&mut self, message: DeliverPart, _: &mut Self::Context) {
+    fn handle(&mut self, message: DeliverPart, context: &mut Self::Context) {
         if message.header.attempt != self.attempt || self.failed {
             return;
         }
         self.alignment.push(message.input, message.header, message.part);
         while let Some((header, parts)) = self.alignment.pop() {
-            if let Err(source) = self.deliver(header, parts) {
-                self.failed = true;
-                let error = JobError::Sink { sink: self.wiring.name.clone(), source };
-                return notify(&self.wiring.supervisor, JobFailed { error });
-            }
+            let results = self.merge(header, parts);
+            self.held.push_back(results);
         }
+        self.deliver_durable(context);
+    }
+}
+
+impl Handler<BatchesDurable> for SinkActor {
+    type Result = ();
+
+    fn handle(&mut self, message: BatchesDurable, context: &mut Self::Context) {
+        self.durable = self.durable.max(message.through);
+        self.deliver_durable(context);
     }
 }
 
@@ -101,6 +207,7 @@ impl Handler<ResetSink> for SinkActor {
 
     fn handle(&mut self, message: ResetSink, _: &mut Self::Context) {
         self.alignment.clear();
+        self.held.clear();
         self.attempt = message.attempt;
     }
 }

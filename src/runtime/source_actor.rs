@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Timestamp;
+use super::batch::{Offset, Timestamp};
 use super::error::JobError;
-use super::messages::{AppendFrames, JobFailed, SourceFinished};
+use super::messages::{AppendFrames, ClientHello, JobFailed, SourceFinished};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
 use crate::metrics::{JobMetrics, Rejections};
@@ -31,6 +32,7 @@ pub(crate) struct Outlet {
     /// Connections closed for their faults.
     closed: Rc<Cell<u64>>,
     stop: CancellationToken,
+    durable: watch::Receiver<Offset>,
 }
 
 impl Outlet {
@@ -44,17 +46,32 @@ impl Outlet {
         FrameChunk::new(self.source, origin, first_line, buffers, Arc::clone(&self.pool))
     }
 
-    /// Hands over a chunk; done when it is sealed into a batch. A source that waits for it before it sends the next
+    /// Hands over a chunk; done when it is sealed into the batch that is returned. A source that waits for it before it sends the next
     /// is slowed to the job's pace.
     pub(crate) async fn append(
         &self,
         chunk: FrameChunk,
         recorded: Option<Timestamp>,
-    ) -> Result<(), OutletClosed> {
-        match self.sequencer.send(AppendFrames { chunk, recorded }).await {
-            Ok(Ok(())) => Ok(()),
+        session: Option<u64>,
+    ) -> Result<Offset, OutletClosed> {
+        match self.sequencer.send(AppendFrames { chunk, recorded, session }).await {
+            Ok(Ok(offset)) => Ok(offset),
             Ok(Err(_)) | Err(_) => Err(OutletClosed),
         }
+    }
+
+    /// Greets for a client that wants acknowledgements: once everything it sent before is durable, says how many lines
+    /// that is, and the session to append with. An earlier session of the client ends.
+    pub(crate) async fn hello(&self, client: Arc<str>) -> Result<(u64, u64), OutletClosed> {
+        match self.sequencer.send(ClientHello { client }).await {
+            Ok(Ok(greeted)) => Ok(greeted),
+            Ok(Err(_)) | Err(_) => Err(OutletClosed),
+        }
+    }
+
+    /// How far the journal is.
+    pub(crate) fn durable(&self) -> watch::Receiver<Offset> {
+        self.durable.clone()
     }
 
     /// The counter for what the source itself rejects, one for all its connections.
@@ -85,6 +102,7 @@ pub(crate) struct SourceWiring {
     pub(crate) supervisor: Addr<JobSupervisor>,
     pub(crate) metrics: Arc<JobMetrics>,
     pub(crate) stop: CancellationToken,
+    pub(crate) durable: watch::Receiver<Offset>,
     pub(crate) chunk_bytes_max: usize,
     pub(crate) chunk_frames_max: usize,
 }
@@ -133,6 +151,7 @@ impl Actor for SourceActor {
             rejections: Rc::new(RefCell::new(Rejections::new("tcp", wiring.metrics))),
             closed: Rc::default(),
             stop: wiring.stop,
+            durable: wiring.durable,
         };
         let limits = ChunkLimits { bytes_max: wiring.chunk_bytes_max, frames_max: wiring.chunk_frames_max };
         let ended = run(wiring.source, outlet, limits);

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::alignment::Alignment;
-use super::batch::{Attempt, BatchHeader};
+use super::batch::{Attempt, BatchHeader, Pace};
 use super::coordinator::CheckpointCoordinator;
 use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
 use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
-use crate::operator::{AnyPart, Chain, OperatorError, SubtaskContext};
+use crate::operator::{AnyPart, Chain, FrameInput, OperatorError, SubtaskContext, TracedPart};
 use crate::stream::ChainFactory;
 
 /// Where the parts of one tail go.
@@ -26,6 +26,16 @@ pub(crate) enum Receiver {
     Stage(Vec<Addr<Subtask>>),
     /// The only part to a sink.
     Sink(Addr<SinkActor>),
+}
+
+impl Receiver {
+    /// Parts it takes of each batch.
+    fn count(&self) -> usize {
+        match self {
+            Self::Stage(subtasks) => subtasks.len(),
+            Self::Sink(_) => 1,
+        }
+    }
 }
 
 /// What a subtask needs for life.
@@ -64,9 +74,17 @@ impl Subtask {
         )
     }
 
-    fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), OperatorError> {
+    fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Failure> {
         let (_, chain) = self.running.as_mut().expect("only a running subtask aligns batches");
-        let outputs = guard(|| chain.run(&header, parts))?;
+        let outputs = match header.pace {
+            Pace::Batch => {
+                guard(|| chain.run(&header, parts)).map_err(|cause| Failure { frame: None, cause })?
+            }
+            Pace::FrameByFrame => {
+                let shape: Vec<usize> = self.wiring.receivers.iter().map(Receiver::count).collect();
+                frame_by_frame(chain, &header, parts, &shape)?
+            }
+        };
         for (receiver, parts) in self.wiring.receivers.iter().zip(outputs) {
             let input = self.wiring.context.index;
             match receiver {
@@ -90,10 +108,11 @@ impl Subtask {
         Ok(())
     }
 
-    fn fail(&mut self, header: BatchHeader, cause: OperatorError, context: &mut Context<Self>) {
+    fn fail(&mut self, header: BatchHeader, failure: Failure, context: &mut Context<Self>) {
         self.drop_state();
-        let failed =
-            SubtaskFailed { attempt: header.attempt, place: self.place(), offset: header.offset, cause };
+        let Failure { frame, cause } = failure;
+        let (attempt, offset) = (header.attempt, header.offset);
+        let failed = SubtaskFailed { attempt, place: self.place(), offset, frame, cause };
         notify(&self.wiring.supervisor, failed);
         context.stop();
     }
@@ -135,6 +154,50 @@ impl Subtask {
     }
 }
 
+/// Why a batch could not be processed, and on which frame where that is known.
+struct Failure {
+    frame: Option<u64>,
+    cause: OperatorError,
+}
+
+/// Processes a batch one frame at a time, in the order of a whole batch; returns a traced part for each receiver.
+fn frame_by_frame(
+    chain: &mut Chain,
+    header: &BatchHeader,
+    parts: Vec<AnyPart>,
+    receivers: &[usize],
+) -> Result<Vec<Vec<AnyPart>>, Failure> {
+    let mut outputs: Vec<Vec<TracedPart>> =
+        receivers.iter().map(|count| (0..*count).map(|_| TracedPart(Vec::new())).collect()).collect();
+    for part in parts {
+        let frames: Vec<(u64, AnyPart)> = match part.downcast::<FrameInput>() {
+            Ok(input) => {
+                let whole: AnyPart = input.clone();
+                let numbers = chain.head().frames(&whole);
+                let only = |frame| FrameInput { frames: Arc::clone(&input.frames), only: Some(frame) };
+                numbers.into_iter().map(|frame| (frame, Box::new(only(frame)) as AnyPart)).collect()
+            }
+            Err(part) => {
+                let traced: Box<TracedPart> = part.downcast().expect("every stage goes frame by frame");
+                traced.0
+            }
+        };
+        for (frame, part) in frames {
+            let results = guard(|| chain.run(header, vec![part]))
+                .map_err(|cause| Failure { frame: Some(frame), cause })?;
+            for (outputs, results) in outputs.iter_mut().zip(results) {
+                for (traced, result) in outputs.iter_mut().zip(results) {
+                    traced.0.push((frame, result));
+                }
+            }
+        }
+    }
+    Ok(outputs
+        .into_iter()
+        .map(|parts| parts.into_iter().map(|part| Box::new(part) as AnyPart).collect())
+        .collect())
+}
+
 /// Runs user code; a panic becomes an error.
 fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
     catch_panic(code).unwrap_or_else(|message| Err(OperatorError::Panicked(message)))
@@ -174,8 +237,8 @@ impl Handler<DeliverPart> for Subtask {
         }
         self.alignment.push(message.input, message.header, message.part);
         while let Some((header, parts)) = self.alignment.pop() {
-            if let Err(cause) = self.process(header, parts) {
-                return self.fail(header, cause, context);
+            if let Err(failure) = self.process(header, parts) {
+                return self.fail(header, failure, context);
             }
         }
     }

@@ -8,8 +8,9 @@
 //!                   Draining ──last checkpoint──▶ Ended
 //! ```
 //!
-//! A rewind restores every subtask from the newest completed checkpoint; sources and sinks keep their connections.
-//! The input cannot be replayed yet, so readings since that checkpoint are lost: they are counted and logged.
+//! A rewind restores every subtask from the newest completed checkpoint and replays what came since from the journal;
+//! sources and sinks keep their connections. Without a journal readings since that checkpoint are lost: they are
+//! counted and logged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,15 +21,16 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{Attempt, Offset, Timestamp};
-use super::clock::wall_time;
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
+use super::journal_actor::JournalActor;
 use super::messages::{
     AbortPending, JobFailed, PauseSealing, ResetSink, RestoreSubtask, ResumeCheckpoints, ResumeSealing,
-    SourceFinished, SubtaskFailed, TakeLastCheckpoint,
+    SkipFrame, SourceFinished, SubtaskFailed, TakeLastCheckpoint,
 };
-use super::restart::{RestartBudget, Verdict};
+use super::restart::{RestartBudget, RestartStrategy, Verdict};
 use super::sequencer::Sequencer;
+use super::sequencing::ReplayFrom;
 use super::sink_actor::SinkActor;
 use super::source_actor::SourceActor;
 use super::stop::StopHandle;
@@ -102,6 +104,7 @@ pub(crate) struct JobActors {
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) subtasks: Vec<Addr<Subtask>>,
     pub(crate) sinks: Vec<Addr<SinkActor>>,
+    pub(crate) journal: Option<Addr<JournalActor>>,
 }
 
 impl JobActors {
@@ -117,6 +120,8 @@ impl JobActors {
             Some("subtask")
         } else if self.sinks.iter().any(|sink| !sink.connected()) {
             Some("sink")
+        } else if self.journal.as_ref().is_some_and(|journal| !journal.connected()) {
+            Some("journal")
         } else {
             None
         }
@@ -129,6 +134,11 @@ impl JobActors {
 pub(crate) struct StartJob {
     pub(crate) actors: JobActors,
     pub(crate) contents: Option<Arc<Contents>>,
+    pub(crate) restored: Option<Restored>,
+    /// Where a job without a checkpoint begins.
+    pub(crate) begins_at: ReplayFrom,
+    /// Whether a rewind replays what came since the checkpoint.
+    pub(crate) has_journal: bool,
     /// Starts the sources once everything is restored.
     pub(crate) start_sources: StartSources,
 }
@@ -160,6 +170,11 @@ pub(crate) struct JobSupervisor {
     readings_accounted: u64,
     /// The last checkpoint was asked for.
     draining: bool,
+    begins_at: ReplayFrom,
+    has_journal: bool,
+    frame_attempts_max: u32,
+    /// A batch that failed, and how often in a row.
+    suspect: Option<(Offset, u32)>,
     start_sources: Option<StartSources>,
     /// A rewind that waits for its delay, and the readings sealed before it.
     delayed: Option<(SpawnHandle, u64)>,
@@ -169,6 +184,7 @@ pub(crate) struct JobSupervisor {
 impl JobSupervisor {
     pub(crate) fn new(
         budget: RestartBudget,
+        frame_attempts_max: u32,
         stop: StopHandle,
         source_stop: CancellationToken,
         metrics: Arc<JobMetrics>,
@@ -188,6 +204,10 @@ impl JobSupervisor {
             restored: None,
             readings_accounted: 0,
             draining: false,
+            begins_at: ReplayFrom { offset: Offset(0), readings: 0, suspect: None },
+            has_journal: false,
+            frame_attempts_max,
+            suspect: None,
             start_sources: None,
             delayed: None,
             outcome: Some(outcome),
@@ -201,7 +221,15 @@ impl JobSupervisor {
     /// Restores every subtask for a new attempt and lets the batches flow.
     fn begin_attempt(&mut self, contents: Option<Arc<Contents>>, context: &mut Context<Self>) {
         self.attempt = self.attempt.next();
-        let restored = restore_all(self.actors(), self.attempt, contents);
+        let from = contents.as_ref().map_or(self.begins_at, |contents| ReplayFrom {
+            // The journal may begin behind the checkpoint after a loss.
+            offset: contents.manifest.offset.max(self.begins_at.offset),
+            readings: contents.manifest.readings,
+            suspect: None,
+        });
+        let is_suspect = |(_, failures): &(Offset, u32)| failures + 1 >= self.frame_attempts_max;
+        let from = ReplayFrom { suspect: self.suspect.filter(is_suspect).map(|(offset, _)| offset), ..from };
+        let restored = restore_all(self.actors(), self.attempt, contents, from);
         context.wait(restored.into_actor(self).map(|outcome, actor, context| match outcome {
             Ok(()) => actor.attempt_began(context),
             Err(cause) => actor.failed("restore".to_owned(), cause, context),
@@ -243,6 +271,40 @@ impl JobSupervisor {
             context.cancel_future(delayed);
             self.rewind(readings_sealed, context);
         }
+    }
+
+    /// Counts failures on one batch: from the last but one attempt on it is replayed frame by frame, and a frame found
+    /// then, on the last attempt, is poison.
+    fn suspect(&mut self, offset: Offset, frame: Option<u64>) -> Option<(Offset, u64)> {
+        if !self.has_journal {
+            return None;
+        }
+        let failures = match self.suspect {
+            Some((suspect, failures)) if suspect == offset => failures + 1,
+            _ => 1,
+        };
+        self.suspect = Some((offset, failures));
+        frame.filter(|_| failures >= self.frame_attempts_max).map(|frame| (offset, frame))
+    }
+
+    /// Gives up a frame, then rewinds.
+    fn skip_poison(
+        &mut self,
+        (offset, frame): (Offset, u64),
+        cause: &OperatorError,
+        context: &mut Context<Self>,
+    ) {
+        let Some(journal) = self.actors().journal.clone() else { return };
+        tracing::error!(%offset, frame, %cause, "a frame fails every time: it is skipped and kept in the dead-letter file");
+        self.metrics.add_rejected("dead-letter", RejectCause::POISON, 1);
+        self.suspect = None;
+        self.budget.forgive();
+        let skipped = journal.send(SkipFrame { offset, frame, cause: cause.to_string() });
+        context.wait(skipped.into_actor(self).map(|outcome, actor, _| match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => actor.end(Err(error.into())),
+            Err(_) => actor.end(Err(JobError::ActorLost("journal"))),
+        }));
     }
 
     fn failed(&mut self, place: String, cause: OperatorError, context: &mut Context<Self>) {
@@ -298,6 +360,11 @@ impl JobSupervisor {
     }
 
     fn report_rewind(&mut self, contents: Option<&Contents>, readings_sealed: u64) {
+        if self.has_journal {
+            let behind = contents.map_or(self.begins_at.offset, |contents| contents.manifest.offset);
+            tracing::warn!(offset = %behind, "rewound: what came since is replayed from the journal");
+            return;
+        }
         let in_state = contents.map_or(0, |contents| contents.manifest.readings);
         let lost = readings_sealed.saturating_sub(self.readings_accounted.max(in_state));
         self.readings_accounted = readings_sealed;
@@ -365,6 +432,7 @@ async fn restore_all(
     actors: Arc<JobActors>,
     attempt: Attempt,
     contents: Option<Arc<Contents>>,
+    from: ReplayFrom,
 ) -> Result<(), OperatorError> {
     let gone = |_| OperatorError::failed("an actor is gone");
     // All at once: they are on several threads.
@@ -381,7 +449,7 @@ async fn restore_all(
         sink.send(ResetSink { attempt }).await.map_err(gone)?;
     }
     actors.coordinator.send(ResumeCheckpoints { attempt }).await.map_err(gone)?;
-    actors.sequencer.send(ResumeSealing { attempt }).await.map_err(gone)
+    actors.sequencer.send(ResumeSealing { attempt, from }).await.map_err(gone)
 }
 
 impl Actor for JobSupervisor {
@@ -398,10 +466,9 @@ impl Handler<StartJob> for JobSupervisor {
 
     fn handle(&mut self, message: StartJob, context: &mut Self::Context) {
         self.actors = Some(Arc::new(message.actors));
-        self.restored = message
-            .contents
-            .as_ref()
-            .map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
+        self.restored = message.restored;
+        self.begins_at = message.begins_at;
+        self.has_journal = message.has_journal;
         self.readings_accounted = self.restored.map_or(0, |restored| restored.readings);
         self.start_sources = Some(message.start_sources);
         let stop = self.stop.clone();
@@ -417,6 +484,11 @@ impl Handler<SubtaskFailed> for JobSupervisor {
     fn handle(&mut self, message: SubtaskFailed, context: &mut Self::Context) {
         if message.attempt == self.attempt && self.phase == Phase::Running {
             let place = format!("{} at batch {}", message.place, message.offset);
+            let poison = self.suspect(message.offset, message.frame);
+            let budgeted = !matches!(self.budget.strategy(), RestartStrategy::None);
+            if let Some(poison) = poison.filter(|_| budgeted) {
+                self.skip_poison(poison, &message.cause, context);
+            }
             self.failed(place, message.cause, context);
         }
     }

@@ -7,8 +7,11 @@
 //! The buffers go back to the source that filled them when the last reader of a chunk is done, so a steady stream
 //! allocates nothing.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+
+use crate::journal::BatchRecord;
 
 /// Spare buffers a source keeps at most.
 const SPARE_BUFFERS_MAX: usize = 16;
@@ -19,6 +22,12 @@ const SPARE_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// Number of a source within its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SourceIndex(pub(crate) u16);
+
+/// The client behind an origin, when it asked for acknowledgements: such origins are `@` and the client's name, which no
+/// address begins with.
+pub(crate) fn client_of(origin: &str) -> Option<&str> {
+    origin.strip_prefix('@')
+}
 
 /// The two vectors of a chunk.
 #[derive(Debug, Default)]
@@ -119,6 +128,40 @@ impl Frames {
         self.chunks.iter().map(FrameChunk::frame_count).sum()
     }
 
+    /// The frames of a journaled batch, without those numbered in `skipped`. Lines keep their numbers: a chunk is cut
+    /// in two where one is left out.
+    pub(crate) fn from_journal(batch: BatchRecord, skipped: &BTreeSet<u64>) -> Self {
+        let pool = Arc::new(BufferPool::default());
+        let mut chunks = Vec::with_capacity(batch.chunks.len());
+        let mut frame = 0;
+        for record in batch.chunks {
+            let mut buffers = FrameBuffers::default();
+            let mut first_line = record.first_line;
+            let mut start = 0;
+            let mut push = |buffers: &mut FrameBuffers, first_line| {
+                if !buffers.ends.is_empty() {
+                    let buffers = std::mem::take(buffers);
+                    let source = SourceIndex(record.source);
+                    let origin = Arc::clone(&record.origin);
+                    chunks.push(FrameChunk::new(source, origin, first_line, buffers, Arc::clone(&pool)));
+                }
+            };
+            for (line, at) in memchr::memchr_iter(b'\n', &record.lines).enumerate() {
+                if skipped.contains(&frame) {
+                    push(&mut buffers, first_line);
+                    first_line = record.first_line + line as u64 + 1;
+                } else {
+                    buffers.bytes.extend_from_slice(&record.lines[start..=at]);
+                    buffers.ends.push(u32::try_from(buffers.bytes.len()).expect("a record is below 4 GiB"));
+                }
+                start = at + 1;
+                frame += 1;
+            }
+            push(&mut buffers, first_line);
+        }
+        Self { chunks }
+    }
+
     /// Subtask `index` of `parallelism`'s share of `source`'s frames: contiguous, so that the shares in subtask
     /// order are the frames in their order.
     pub(crate) fn share(
@@ -126,19 +169,34 @@ impl Frames {
         source: SourceIndex,
         index: usize,
         parallelism: usize,
-    ) -> impl Iterator<Item = (&FrameChunk, Range<usize>)> {
-        let ours = move |chunk: &&FrameChunk| chunk.source == source;
-        let total: usize = self.chunks.iter().filter(ours).map(FrameChunk::frame_count).sum();
+    ) -> impl Iterator<Item = Share<'_>> {
+        let is_ours = move |chunk: &FrameChunk| chunk.source == source;
+        let total: usize =
+            self.chunks.iter().filter(|chunk| is_ours(chunk)).map(FrameChunk::frame_count).sum();
         let share = (index * total / parallelism)..((index + 1) * total / parallelism);
-        let mut before = 0;
-        self.chunks.iter().filter(ours).filter_map(move |chunk| {
+        let (mut before, mut frames_before) = (0, 0);
+        self.chunks.iter().filter_map(move |chunk| {
+            let first_frame = frames_before;
+            frames_before += chunk.frame_count() as u64;
+            if !is_ours(chunk) {
+                return None;
+            }
             let first = before;
             before += chunk.frame_count();
             let start = share.start.max(first).min(before) - first;
             let end = share.end.max(first).min(before) - first;
-            (start < end).then_some((chunk, start..end))
+            (start < end).then_some(Share { chunk, range: start..end, first_frame })
         })
     }
+}
+
+/// What one subtask takes of a chunk.
+pub(crate) struct Share<'a> {
+    pub(crate) chunk: &'a FrameChunk,
+    /// Frames of the chunk.
+    pub(crate) range: Range<usize>,
+    /// Number of the chunk's first frame within the batch.
+    pub(crate) first_frame: u64,
 }
 
 /// A frame's payload: its bytes less the line's end.
@@ -168,8 +226,8 @@ mod tests {
         for parallelism in 1..=8 {
             let mut all = Vec::new();
             for index in 0..parallelism {
-                for (chunk, range) in frames.share(SourceIndex(0), index, parallelism) {
-                    all.extend_from_slice(chunk.bytes(&range));
+                for share in frames.share(SourceIndex(0), index, parallelism) {
+                    all.extend_from_slice(share.chunk.bytes(&share.range));
                 }
             }
             assert_eq!(all, b"a\nb\nc\nd\ne\n", "{parallelism} subtasks");

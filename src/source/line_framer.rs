@@ -66,6 +66,11 @@ impl LineFramer {
         }
     }
 
+    /// The first line is the one behind `line`.
+    pub(crate) fn continue_behind(&mut self, line: u64) {
+        self.line = line + 1;
+    }
+
     /// The buffer to append the next read to; has room for at least 4 KiB. `advance` must follow.
     pub(crate) fn read_buffer(&mut self) -> &mut Vec<u8> {
         let bytes = &mut self.buffers.bytes;

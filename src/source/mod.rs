@@ -10,7 +10,7 @@ mod tcp;
 
 pub(crate) use recorded::run_recorded;
 pub use recorded::{RecordedBatch, RecordedInput};
-pub use tcp::{Retry, TcpConnect, TcpListen};
+pub use tcp::{Acknowledge, Retry, TcpConnect, TcpListen};
 pub(crate) use tcp::{run_tcp_connect, run_tcp_listen};
 
 use std::net::TcpListener;

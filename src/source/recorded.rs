@@ -42,7 +42,7 @@ pub(crate) async fn run_recorded(input: RecordedInput, outlet: Outlet) {
         }
         let chunk = outlet.chunk(Arc::clone(&origin), first_line, buffers);
         first_line += batch.lines.len() as u64;
-        let appended = outlet.append(chunk, Some(Timestamp(batch.stamp_ms))).await;
+        let appended = outlet.append(chunk, Some(Timestamp(batch.stamp_ms)), None).await;
         if appended.is_err() || outlet.stop_token().is_cancelled() {
             return;
         }

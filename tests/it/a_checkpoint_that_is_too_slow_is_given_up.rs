@@ -18,6 +18,7 @@ fn and_the_job_still_ends() {
         let settings = Settings {
             checkpoint_interval: Duration::from_millis(20),
             checkpoint_timeout: Duration::from_millis(20),
+            journal: None,
             ..Settings::default()
         };
         let environment = Environment::with_settings("slow", settings);

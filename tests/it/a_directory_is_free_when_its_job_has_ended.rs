@@ -22,8 +22,10 @@ fn also_while_children_are_being_started() {
         });
         let refused = (0..JOBS).find_map(|number| {
             let backend = Backend::File { directory: directory.path().to_owned() };
-            let environment =
-                Environment::with_settings("again", Settings { backend, ..Settings::default() });
+            let environment = Environment::with_settings(
+                "again",
+                Settings { backend, journal: None, ..Settings::default() },
+            );
             let batch = RecordedBatch { stamp_ms: 0, lines: vec!["1".to_owned()] };
             let input = RecordedInput::new([batch]);
             environment.recorded(input).parse::<(i64,)>().collect_into(&Collected::new());

@@ -52,6 +52,7 @@ fn rewinds_on(poison: i64) {
         parallelism: PARALLELISM,
         checkpoint_interval: Duration::from_millis(10),
         backend: Backend::File { directory: directory.path().to_owned() },
+        journal: None,
         ..Settings::default()
     };
     let job = start_job({

@@ -12,7 +12,8 @@ fn thread_count() -> usize {
 }
 
 fn run(value: i64) -> Result<(), JobError> {
-    let settings = Settings { threads: 4, restart: RestartStrategy::None, ..Settings::default() };
+    let settings =
+        Settings { threads: 4, restart: RestartStrategy::None, journal: None, ..Settings::default() };
     let environment = Environment::with_settings("short", settings);
     environment
         .recorded(RecordedInput::new([RecordedBatch { stamp_ms: 0, lines: vec![format!("1 {value}")] }]))

@@ -19,7 +19,7 @@ fn input(value: i64) -> RecordedInput {
 }
 
 fn settings(restart: RestartStrategy) -> Settings {
-    Settings { restart, parallelism: 2, ..Settings::default() }
+    Settings { restart, parallelism: 2, journal: None, ..Settings::default() }
 }
 
 fn run_on(value: i64, restart: RestartStrategy) -> Result<JobReport, JobError> {

@@ -19,6 +19,8 @@ mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_killed_process_carries_on_from_its_checkpoint;
+mod a_killed_process_loses_and_repeats_nothing;
+mod a_poison_frame_is_skipped_and_kept;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
 mod a_stop_signal_drains_what_was_read;

@@ -100,6 +100,7 @@ fn settings(parallelism: usize, threads: usize, directory: &Path) -> Settings {
         backend: Backend::File { directory: directory.to_owned() },
         // Only the last checkpoint.
         checkpoint_interval: Duration::from_secs(3600),
+        journal: None,
         ..Settings::default()
     }
 }
@@ -239,6 +240,7 @@ fn checkpoints_on_the_way_change_nothing() {
             threads: 2,
             backend: Backend::Memory,
             checkpoint_interval: Duration::from_millis(10),
+            journal: None,
             ..Settings::default()
         };
         let (results, report) = run_with(settings, &input, Rekey::Across);

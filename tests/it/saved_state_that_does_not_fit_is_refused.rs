@@ -10,7 +10,11 @@ use tidegate::{
 use crate::support::{CheckpointFolder, Demo, LineServer};
 
 fn settings(directory: &Path) -> Settings {
-    Settings { backend: Backend::File { directory: directory.to_owned() }, ..Settings::default() }
+    Settings {
+        backend: Backend::File { directory: directory.to_owned() },
+        journal: None,
+        ..Settings::default()
+    }
 }
 
 /// Runs a job like the demo's, with a state of type `V`, and an operator named `operator`.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::acknowledge::Acknowledge;
 use crate::runtime::JobError;
 
 /// Longest line a source accepts unless told otherwise, in bytes without its end.
@@ -93,6 +94,7 @@ pub struct TcpListen {
     pub(crate) line_bytes_max: usize,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) connections_max: usize,
+    pub(crate) acknowledge: Acknowledge,
 }
 
 impl TcpListen {
@@ -103,6 +105,7 @@ impl TcpListen {
             line_bytes_max: LINE_BYTES_MAX_DEFAULT,
             idle_timeout: Some(IDLE_TIMEOUT_DEFAULT),
             connections_max: CONNECTIONS_MAX_DEFAULT,
+            acknowledge: Acknowledge::Nothing,
         }
     }
 
@@ -122,6 +125,13 @@ impl TcpListen {
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets whether clients greet and are told which of their lines are durable.
+    #[must_use]
+    pub fn acknowledge(mut self, acknowledge: Acknowledge) -> Self {
+        self.acknowledge = acknowledge;
         self
     }
 

@@ -46,7 +46,7 @@ pub(crate) async fn run_tcp_connect(
                 tracing::info!(%origin, "connected");
                 was_connected = true;
                 absence.is_news = true;
-                let (end, line_count) = read_lines(stream, Arc::clone(&origin), limits, &outlet).await;
+                let (end, line_count) = read_lines(stream, Arc::clone(&origin), limits, &outlet, None).await;
                 match end {
                     ConnectionEnd::Stopping => return Ok(()),
                     ConnectionEnd::Closed => tracing::info!(%origin, "the server closed the connection"),

@@ -11,9 +11,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
+use super::acknowledge::{Acknowledgements, Greeted};
 use super::config::LINE_TIMEOUT;
 use crate::metrics::{Provenance, RejectCause};
-use crate::runtime::{ChunkLimits, Outlet};
+use crate::runtime::{ChunkLimits, Offset, Outlet, OutletClosed};
 use crate::source::line_framer::LineFramer;
 
 /// Time without traffic after which the kernel probes whether the peer still exists.
@@ -45,7 +46,8 @@ pub(super) struct ConnectionLimits {
     pub(super) chunk: ChunkLimits,
 }
 
-type Sending = Pin<Box<dyn Future<Output = Result<(), ()>>>>;
+/// A chunk on its way: its last line, and the batch it is sealed into.
+type Sending = Pin<Box<dyn Future<Output = Result<(u64, Offset), OutletClosed>>>>;
 
 /// Reads `stream` to its end; says how it ended and how many lines it brought. `origin` names the peer in messages.
 pub(super) async fn read_lines(
@@ -53,14 +55,26 @@ pub(super) async fn read_lines(
     origin: Arc<str>,
     limits: ConnectionLimits,
     outlet: &Outlet,
+    greeted: Option<Greeted>,
 ) -> (ConnectionEnd, u64) {
     if let Err(error) = watch_peer(&stream) {
         tracing::debug!(%origin, %error, "cannot set TCP options");
     }
-    let framer = LineFramer::new(limits.line_bytes_max, limits.chunk.bytes_max, limits.chunk.frames_max);
-    let mut reader = Reader { framer, origin, outlet, sending: None, line_count: 0 };
+    let mut framer = LineFramer::new(limits.line_bytes_max, limits.chunk.bytes_max, limits.chunk.frames_max);
+    let (mut origin, mut acknowledgements) = (origin, None);
+    if let Some(greeted) = greeted {
+        framer.continue_behind(greeted.lines);
+        framer.read_buffer().extend_from_slice(&greeted.rest);
+        framer.advance();
+        origin = greeted.origin;
+        acknowledgements = Some(Acknowledgements::new(outlet, greeted.session));
+    }
+    let mut reader = Reader { framer, origin, outlet, sending: None, line_count: 0, acknowledgements };
     let end = reader.read(&mut stream, limits.idle_timeout).await;
     reader.finish(&end).await;
+    if let Some(mut acknowledgements) = reader.acknowledgements.take() {
+        acknowledgements.finish(&mut stream).await;
+    }
     (end, reader.line_count)
 }
 
@@ -71,6 +85,8 @@ struct Reader<'a> {
     origin: Arc<str>,
     outlet: &'a Outlet,
     sending: Option<Sending>,
+    /// For a client that asked for them.
+    acknowledgements: Option<Acknowledgements>,
 }
 
 impl Reader<'_> {
@@ -79,6 +95,7 @@ impl Reader<'_> {
         let mut stopped = pin!(stop.cancelled());
         let mut last_byte = Instant::now();
         let mut line_since: Option<Instant> = None;
+        self.send_waiting();
         loop {
             let idle_at = idle_timeout.map(|timeout| last_byte + timeout);
             let line_at = line_since.map(|since| since + LINE_TIMEOUT);
@@ -90,12 +107,17 @@ impl Reader<'_> {
                 () = &mut stopped => return ConnectionEnd::Stopping,
                 sent = wait(&mut self.sending), if self.sending.is_some() => {
                     self.sending = None;
-                    if sent.is_err() {
+                    if !self.sealed(sent) {
                         return ConnectionEnd::Stopping;
                     }
                     if !may_read {
                         last_byte = Instant::now();
                         line_since = line_since.map(|_| last_byte);
+                    }
+                }
+                line = next_durable(&mut self.acknowledgements), if self.acknowledgements.is_some() => {
+                    if let Err(error) = Acknowledgements::write(stream, line).await {
+                        return ConnectionEnd::Broken(error);
                     }
                 }
                 read = stream.read_buf(self.framer.read_buffer()), if may_read => match read {
@@ -125,21 +147,34 @@ impl Reader<'_> {
 
     fn send_waiting(&mut self) {
         if let Some(lines) = self.framer.take(|| self.outlet.buffers()) {
-            self.line_count += lines.buffers.ends.len() as u64;
+            let count = lines.buffers.ends.len() as u64;
+            self.line_count += count;
+            let last_line = lines.first_line + count - 1;
             let chunk = self.outlet.chunk(Arc::clone(&self.origin), lines.first_line, lines.buffers);
             let outlet = self.outlet.clone();
-            self.sending = Some(Box::pin(async move { outlet.append(chunk, None).await.map_err(|_| ()) }));
+            let session = self.acknowledgements.as_ref().map(|acknowledgements| acknowledgements.session);
+            self.sending =
+                Some(Box::pin(async move { Ok((last_line, outlet.append(chunk, None, session).await?)) }));
         }
     }
 
-    /// Hands over what was read. The line the peer had not finished counts when the peer ended the stream; when
-    /// we stop it is left to whoever reads next.
+    /// Notes the batch a chunk is in; `false` when it was not taken.
+    fn sealed(&mut self, sent: Result<(u64, Offset), OutletClosed>) -> bool {
+        if let (Ok((line, offset)), Some(acknowledgements)) = (&sent, &mut self.acknowledgements) {
+            acknowledgements.sealed(*offset, *line);
+        }
+        sent.is_ok()
+    }
+
+    /// Hands over what was read. The line the peer had not finished counts when the peer ended the stream and cannot
+    /// send it again; when we stop it is left to whoever reads next.
     async fn finish(&mut self, end: &ConnectionEnd) {
         loop {
-            if let Some(sending) = self.sending.take()
-                && sending.await.is_err()
-            {
-                return;
+            if let Some(sending) = self.sending.take() {
+                let sent = sending.await;
+                if !self.sealed(sent) {
+                    return;
+                }
             }
             self.send_waiting();
             if self.sending.is_none() {
@@ -147,7 +182,7 @@ impl Reader<'_> {
             }
         }
         let unfinished = self.framer.partial_bytes();
-        if matches!(end, ConnectionEnd::Closed) {
+        if matches!(end, ConnectionEnd::Closed) && self.acknowledgements.is_none() {
             self.framer.finish();
             self.send_waiting();
             if let Some(sending) = self.sending.take()
@@ -176,7 +211,14 @@ impl Reader<'_> {
     }
 }
 
-async fn wait(sending: &mut Option<Sending>) -> Result<(), ()> {
+async fn next_durable(acknowledgements: &mut Option<Acknowledgements>) -> u64 {
+    match acknowledgements {
+        Some(acknowledgements) => acknowledgements.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait(sending: &mut Option<Sending>) -> Result<(u64, Offset), OutletClosed> {
     match sending {
         Some(sending) => sending.await,
         None => std::future::pending().await,

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::acknowledge::{Acknowledge, greet};
 use super::config::TcpListen;
 use super::connection::{ConnectionEnd, ConnectionLimits, read_lines};
 use crate::runtime::{ChunkLimits, Outlet};
@@ -63,7 +64,9 @@ pub(crate) async fn run_tcp_listen(
         match accepted {
             Ok((stream, peer)) if connections.len() < settings.connections_max => {
                 let outlet = outlet.clone();
-                connections.spawn_local(async move { serve(stream, peer, limits, &outlet).await });
+                let acknowledge = settings.acknowledge;
+                connections
+                    .spawn_local(async move { serve(stream, peer, limits, &outlet, acknowledge).await });
             }
             Ok((_, peer)) => {
                 turned_away += 1;
@@ -84,10 +87,29 @@ pub(crate) async fn run_tcp_listen(
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, limits: ConnectionLimits, outlet: &Outlet) {
+async fn serve(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    limits: ConnectionLimits,
+    outlet: &Outlet,
+    acknowledge: Acknowledge,
+) {
     let origin: Arc<str> = peer.to_string().into();
     tracing::debug!(%origin, "client connected");
-    match read_lines(stream, Arc::clone(&origin), limits, outlet).await.0 {
+    let greeted = match acknowledge {
+        Acknowledge::Nothing => None,
+        Acknowledge::Lines => {
+            let greeted = tokio::select! {
+                () = outlet.stop_token().cancelled() => return,
+                greeted = greet(&mut stream, outlet) => greeted,
+            };
+            match greeted {
+                Ok(greeted) => Some(greeted),
+                Err(error) => return outlet.report_closed(&origin, &error),
+            }
+        }
+    };
+    match read_lines(stream, Arc::clone(&origin), limits, outlet, greeted).await.0 {
         ConnectionEnd::Closed | ConnectionEnd::Stopping => tracing::debug!(%origin, "client gone"),
         end => outlet.report_closed(&origin, &end),
     }

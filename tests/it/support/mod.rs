@@ -6,6 +6,7 @@ mod descriptors;
 mod job;
 mod program;
 mod random;
+mod sender;
 mod server;
 mod wait;
 
@@ -15,5 +16,6 @@ pub(crate) use descriptors::{close, full_stream, start_child};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use program::{Demo, Ended, Running, field};
 pub(crate) use random::Random;
+pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
 pub(crate) use wait::{WAIT_MAX, wait_until};

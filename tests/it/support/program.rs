@@ -25,7 +25,11 @@ impl Demo {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("there is a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.arg("demo").env("HOME", home.path()).env_remove("XDG_DATA_HOME").current_dir(home.path());
+        command
+            .args(["demo", "--journal-sync", "none"])
+            .env("HOME", home.path())
+            .env_remove("XDG_DATA_HOME")
+            .current_dir(home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, home }
     }
@@ -48,6 +52,11 @@ impl Demo {
     pub(crate) fn args<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
         self.command.args(arguments);
         self
+    }
+
+    /// With a journal, as a user runs it; without this there is none, and what checkpoints alone do can be seen.
+    pub(crate) fn journaled(self, sync: &str) -> Self {
+        self.args(["--journal-sync", sync])
     }
 
     pub(crate) fn in_memory(self) -> Self {

@@ -1,0 +1,42 @@
+//! Errors of the journal.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::runtime::Offset;
+
+/// Why the journal could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A write or a sync failed: nothing is acknowledged through this segment any more.
+    #[error("cannot write the journal segment {path}: {source}", path = path.display())]
+    Write {
+        /// The segment.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// An earlier write failed and the writer refuses to go on.
+    #[error("the journal segment {path} failed earlier: no more is written to it", path = path.display())]
+    Poisoned {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// The directory or a segment cannot be read.
+    #[error("cannot read the journal {path}: {source}", path = path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
+    /// The batch asked for is no longer, or not yet, in the journal.
+    #[error("the journal does not hold batch {offset}; it begins at {first}")]
+    Missing {
+        /// The batch asked for.
+        offset: Offset,
+        /// The first batch it holds.
+        first: Offset,
+    },
+}

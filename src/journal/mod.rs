@@ -1,0 +1,26 @@
+//! The ingest journal: every batch, on stable storage before anything of it is acknowledged or delivered.
+//!
+//! A directory of segments (`format` has the bytes), one writer (`writer`), readers for replays (`reader`), and
+//! a recovery that decides by reading only (`recovery` has the decision table).
+//!
+//! ```text
+//! <job>/journal/
+//!   <base offset, 20 digits>.segment    preallocated; the last one is written to
+//! <job>/quarantine/                     segments that were found damaged; never deleted by us
+//! ```
+//!
+//! Nothing here knows of actors; the group commit is the runtime's.
+
+mod error;
+mod format;
+mod reader;
+mod recovery;
+mod writer;
+
+pub use error::JournalError;
+#[cfg(test)]
+pub(crate) use format::ChunkRecord;
+pub(crate) use format::{BatchRecord, SkipRecord};
+pub(crate) use reader::JournalReader;
+pub(crate) use recovery::{Recovered, recover};
+pub(crate) use writer::{Entry, JournalWriter, SegmentSettings};

@@ -1,0 +1,317 @@
+//! Opening a job: what must be had before its actors start. Reads first, decides, then creates.
+//!
+//! ```text
+//! <checkpoint directory>/<job>/
+//!   LOCK          one process at a time
+//!   manifests/ parts/    checkpoints (see `checkpoint::spool`)
+//!   journal/      segments (see `journal`)
+//!   sinks/        what sinks remember (see `sink::print`)
+//!   dead-letter.jsonl    frames no operator could bear
+//!   quarantine/   damaged manifests and segments
+//! ```
+//!
+//! A job that starts empty begins with an empty checkpoint: it records where the sinks stood, so a crash before the
+//! first real one finds the way back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::batch::{Offset, Timestamp};
+use super::clock::wall_time;
+use super::error::JobError;
+use super::sequencing::{ReplayFrom, SequencingStart};
+use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
+use super::supervisor::Restored;
+use crate::checkpoint::{
+    Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
+};
+use crate::disk::{DirectoryLock, Disk, RealDisk};
+use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
+use crate::sink::OpenSink;
+use crate::source::OpenSource;
+use crate::stream::Topology;
+
+/// What a job holds before its actors start.
+pub(crate) struct Opened {
+    pub(crate) store: Box<dyn CheckpointStore>,
+    pub(crate) contents: Option<Arc<Contents>>,
+    pub(crate) restored: Option<Restored>,
+    pub(crate) journal: Option<OpenJournal>,
+    pub(crate) start: SequencingStart,
+    /// Where replays begin at the earliest.
+    pub(crate) begins_at: ReplayFrom,
+    pub(crate) sources: Vec<OpenSource>,
+    pub(crate) sinks: Vec<OpenSink>,
+    /// Keeps the directory ours.
+    pub(crate) lock: Option<DirectoryLock>,
+}
+
+/// A journal that is ready to be written.
+pub(crate) struct OpenJournal {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) directory: PathBuf,
+    pub(crate) settings: JournalSettings,
+    pub(crate) dead_letter: PathBuf,
+    pub(crate) writer: JournalWriter,
+    pub(crate) recovered: Recovered,
+}
+
+/// Opens everything `topology` needs.
+///
+/// # Errors
+/// See [`JobError`]; nothing was taken in or given out by then.
+pub(crate) fn open(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+) -> Result<Opened, JobError> {
+    let directory = match &settings.backend {
+        Backend::Memory => None,
+        Backend::File { directory } => Some(directory.join(&topology.job)),
+    };
+    let lock = directory.as_deref().map(|directory| lock(disk, directory)).transpose()?;
+    let mut store = open_store(disk, directory.as_deref(), &topology.job, settings)?;
+    let mut contents = store.newest()?;
+    let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
+    if settings.start == Start::Empty {
+        store.start_empty();
+        contents = None;
+    }
+    check_state_is_wanted(topology, contents.as_ref())?;
+    let sources = topology.sources.iter().cloned().map(|source| source.open()).collect::<Result<_, _>>()?;
+    let needed = match (&contents, settings.start) {
+        (Some(contents), _) => contents.manifest.offset.next(),
+        (None, Start::NewestCheckpoint) => Offset(1),
+        (None, Start::Empty) => Offset(u64::MAX),
+    };
+    let recovered = recover_journal(topology, settings, disk, directory.as_deref(), needed)?;
+    if let Some(recovered) = &recovered {
+        last = last.max(recovered.last);
+    }
+    let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
+    let replays = settings.start == Start::NewestCheckpoint;
+    let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
+    let sinks =
+        open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
+    let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    let journal = match (settings.journal, recovered, &directory) {
+        (Some(journal), Some(recovered), Some(directory)) => {
+            Some(open_journal(topology, journal, disk, directory, recovered, last))
+        }
+        _ => None,
+    };
+    let mut opened = Opened {
+        store,
+        contents: contents.map(Arc::new),
+        restored,
+        journal,
+        start,
+        begins_at,
+        sources,
+        sinks,
+        lock,
+    };
+    if opened.contents.is_none() && opened.journal.is_some() {
+        opened.begin_history(topology);
+    }
+    Ok(opened)
+}
+
+impl Opened {
+    /// Writes the empty checkpoint a history begins with.
+    fn begin_history(&mut self, topology: &Topology) {
+        let positions = topology.sinks.iter().zip(&mut self.sinks).map(|(sink, opened)| {
+            let bytes = opened.writer.sync()?;
+            Ok(SinkPosition { sink: sink.spec.name(), delivered: opened.delivered, bytes })
+        });
+        let id = self.store.next_id();
+        let written = positions
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(|source| CheckpointError::Write { path: PathBuf::from("the sinks"), source });
+        let written = written.and_then(|sinks| {
+            let manifest = Manifest {
+                id,
+                lineage: id,
+                job: topology.job.clone(),
+                offset: self.begins_at.offset,
+                stamp: self.start.stamp,
+                readings: 0,
+                parts: Vec::new(),
+                sinks,
+                clients: Vec::new(),
+            };
+            self.store.write(Capture { manifest, snapshots: Vec::new() })
+        });
+        match written {
+            Ok(manifest) => self.contents = Some(Arc::new(Contents { manifest, parts: Vec::new() })),
+            Err(error) => tracing::warn!(%error, "cannot write the first checkpoint: going on without"),
+        }
+    }
+}
+
+fn lock(disk: &Arc<dyn Disk>, directory: &Path) -> Result<DirectoryLock, CheckpointError> {
+    let locked = disk.create_directory(directory).and_then(|()| disk.lock(&directory.join("LOCK")));
+    locked.map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => CheckpointError::Locked { path: directory.to_owned() },
+        _ => CheckpointError::Directory { path: directory.to_owned(), source },
+    })
+}
+
+fn open_store(
+    disk: &Arc<dyn Disk>,
+    directory: Option<&Path>,
+    job: &str,
+    settings: &Settings,
+) -> Result<Box<dyn CheckpointStore>, CheckpointError> {
+    Ok(match directory {
+        None => Box::new(HeapStore::default()),
+        Some(directory) => {
+            Box::new(Spool::open(Arc::clone(disk), directory, job, settings.checkpoints_retained)?)
+        }
+    })
+}
+
+/// Refuses state that no operator would take.
+fn check_state_is_wanted(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
+    let Some(Contents { manifest, .. }) = contents else { return Ok(()) };
+    let is_wanted =
+        |operator: &str| topology.stages.iter().any(|stage| stage.name == operator && !stage.reads_source);
+    match manifest.parts.iter().find(|part| !is_wanted(&part.operator)) {
+        None => Ok(()),
+        Some(part) => Err(JobError::Configuration(format!(
+            "checkpoint {} holds state of the operator {:?}, which the job {:?} does not have; \
+             run the job it belongs to, or start empty",
+            manifest.id, part.operator, topology.job
+        ))),
+    }
+}
+
+/// Reads the journal; what is damaged is reported and moved out of the way.
+fn recover_journal(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    directory: Option<&Path>,
+    needed: Offset,
+) -> Result<Option<Recovered>, JobError> {
+    let (Some(directory), Some(_)) = (directory, settings.journal) else { return Ok(None) };
+    let journal = directory.join("journal");
+    disk.create_directory(&journal)
+        .map_err(|source| CheckpointError::Directory { path: journal.clone(), source })?;
+    let recovered = recover(&**disk, &journal, &topology.job, needed)?;
+    if recovered.torn_bytes > 0 {
+        tracing::info!(
+            bytes = recovered.torn_bytes,
+            "the journal ends in a torn record, which was never acknowledged"
+        );
+    }
+    if let Some(corruption) = &recovered.corruption {
+        let lost = corruption.lost.map_or("unknown".to_owned(), |(from, to)| format!("{from}..={to}"));
+        tracing::error!(
+            segment = %corruption.segment.display(), byte = corruption.byte, reason = corruption.reason, lost,
+            "the journal is damaged: what lies behind is moved to quarantine"
+        );
+        for path in &corruption.unusable {
+            if let Some(name) = path.file_name() {
+                let to = directory.join("quarantine").join(name);
+                disk.rename(path, &to)
+                    .map_err(|source| JournalError::Write { path: path.clone(), source })?;
+            }
+        }
+        for changed in [directory.join("quarantine"), journal] {
+            disk.sync_directory(&changed).map_err(|source| JournalError::Write { path: changed, source })?;
+        }
+    }
+    Ok(Some(recovered))
+}
+
+/// Behind which batch the first attempt begins when that is not the checkpoint's.
+fn begins_at(contents: Option<&Contents>, recovered: Option<&Recovered>, last: Offset) -> ReplayFrom {
+    let checkpointed = contents.map(|contents| (contents.manifest.offset, contents.manifest.readings));
+    let first = recovered.and_then(|recovered| recovered.first);
+    match (checkpointed, first) {
+        (None, None) => ReplayFrom { offset: last, readings: 0, suspect: None },
+        (checkpointed, Some(first)) => {
+            let (offset, readings) = checkpointed.unwrap_or_default();
+            if first > offset.next() && last > offset {
+                let (from, to) = (offset.next(), Offset(first.0 - 1));
+                tracing::error!(lost = %format_args!("{from}..={to}"), "the journal begins behind the checkpoint");
+                return ReplayFrom { offset: to, readings, suspect: None };
+            }
+            ReplayFrom { offset, readings, suspect: None }
+        }
+        (Some((offset, readings)), None) => ReplayFrom { offset, readings, suspect: None },
+    }
+}
+
+fn sequencing_start(
+    contents: Option<&Contents>,
+    recovered: Option<&Recovered>,
+    last: Offset,
+) -> SequencingStart {
+    let mut start = SequencingStart { last, ..SequencingStart::default() };
+    if let Some(Contents { manifest, .. }) = contents {
+        start.stamp = manifest.stamp;
+        start.clients =
+            manifest.clients.iter().map(|(client, lines)| (client.as_str().into(), *lines)).collect();
+    }
+    if let Some(recovered) = recovered {
+        start.stamp = start.stamp.max(recovered.last_stamp);
+        for (client, lines) in &recovered.clients {
+            let counted = start.clients.entry(Arc::clone(client)).or_default();
+            *counted = (*lines).max(*counted);
+        }
+    }
+    start.stamp = start.stamp.max(Timestamp(0));
+    start
+}
+
+fn open_sinks(
+    topology: &Topology,
+    disk: &Arc<dyn Disk>,
+    directory: Option<&Path>,
+    contents: Option<&Contents>,
+    has_journal: bool,
+    last: Offset,
+) -> Result<Vec<OpenSink>, JobError> {
+    let remembered = directory.filter(|_| has_journal).map(|directory| directory.join("sinks"));
+    let open = |sink: &crate::stream::Sink| {
+        let name = sink.spec.name();
+        // Without a journal nothing is replayed: what was delivered stays.
+        let restored = contents
+            .filter(|_| has_journal)
+            .and_then(|contents| contents.manifest.sinks.iter().find(|position| position.sink == name));
+        let mut opened = sink
+            .spec
+            .open(disk, remembered.as_deref(), restored)
+            .map_err(|source| JobError::Sink { sink: name, source })?;
+        // After a declared loss the offsets behind it are given again.
+        opened.delivered = opened.delivered.min(last);
+        Ok(opened)
+    };
+    topology.sinks.iter().map(open).collect()
+}
+
+fn open_journal(
+    topology: &Topology,
+    settings: JournalSettings,
+    disk: &Arc<dyn Disk>,
+    directory: &Path,
+    recovered: Recovered,
+    last: Offset,
+) -> OpenJournal {
+    let dead_letter = directory.join("dead-letter.jsonl");
+    let directory = directory.join("journal");
+    let segments = SegmentSettings {
+        segment_bytes: settings.segment_bytes,
+        compress: settings.compression == Compression::Lz4,
+    };
+    let writer = JournalWriter::new(Arc::clone(disk), &directory, &topology.job, segments, &recovered, last);
+    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered }
+}
+
+/// The real disk, for jobs outside tests.
+pub(crate) fn real_disk() -> Arc<dyn Disk> {
+    Arc::new(RealDisk)
+}

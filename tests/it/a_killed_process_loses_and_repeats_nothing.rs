@@ -1,0 +1,63 @@
+//! With the journal, any number of kills at any instants leave state and results as if there had been none.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::support::{Averages, Demo, Random, Running, send_carefully, wait_until};
+
+const KEYS: usize = 50;
+
+fn start(address: &str, directory: &Path, sync: &str) -> Running {
+    let demo =
+        Demo::new().journaled(sync).args(["--listen", address, "--ack", "lines", "--interval", "50ms"]);
+    demo.arg("--output").arg(directory.join("results")).checkpoint_dir(&directory.join("data")).start()
+}
+
+/// Kills the program until `kills` kills have landed, while a sender brings `readings` lines through it.
+fn survive(kills: usize, readings: usize, sync: &str) {
+    let mut random = Random::seeded();
+    let directory = tempfile::tempdir().unwrap();
+    let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
+    let lines: Vec<String> = readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
+    let acknowledged = AtomicU64::new(0);
+    let first = start("127.0.0.79:0", directory.path(), sync);
+    let address: SocketAddr = first.listening_at();
+    let running = std::thread::scope(|scope| {
+        let mut running = first;
+        scope.spawn(|| {
+            while acknowledged.load(Ordering::SeqCst) < lines.len() as u64 {
+                send_carefully(address, "boiler-7", &lines, &acknowledged);
+            }
+        });
+        for _ in 0..kills {
+            // The moment is random: nothing is waited for.
+            std::thread::sleep(Duration::from_micros(500 + random.within(0..30_000) as u64));
+            running.kill();
+            running = start(&address.to_string(), directory.path(), sync);
+        }
+        wait_until(
+            || acknowledged.load(Ordering::SeqCst) == lines.len() as u64,
+            || format!("{} of {} lines are acknowledged", acknowledged.load(Ordering::SeqCst), lines.len()),
+        );
+        running
+    });
+    let ended = running.stop().in_order();
+    assert!(ended.stdout.is_empty());
+    let results = std::fs::read_to_string(directory.path().join("results")).unwrap();
+    let expected = Averages::after(&readings).outputs;
+    let differs = results.lines().zip(expected.lines()).position(|(result, expected)| result != expected);
+    assert_eq!(differs, None, "the first result that is not the uninterrupted run's");
+    assert_eq!(results.len(), expected.len());
+}
+
+#[test]
+fn a_hundred_times() {
+    survive(100, 200_000, "always");
+}
+
+#[test]
+fn with_a_sync_now_and_then() {
+    survive(10, 20_000, "20ms");
+}
