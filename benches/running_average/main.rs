@@ -33,6 +33,9 @@ fn main() {
     let lines = from_environment("TIDEGATE_BENCH_LINES", 10_000_000);
     let rounds = from_environment("TIDEGATE_BENCH_ROUNDS", 3);
     println!("{}", measure::machine());
+    // First: the table leaves the disk busy, and a start waits for its syncs.
+    println!("start to first output: {:.1} ms (median of 20)", start_to_first_output().as_secs_f64() * 1e3);
+    println!("idle RSS, listening: {:.1} MiB", idle_rss() as f64 / 1024.0);
     println!("reference job, {lines} lines, output to a file, seed {SEED:#x}, median of {rounds} pairs\n");
     println!(
         "| keys | journal | checkpoints | bare M/s | engine M/s | ratio | CPU s bare | CPU s engine | RSS MiB bare | RSS MiB engine |"
@@ -45,9 +48,6 @@ fn main() {
             compare(&Setup { lines, keys, journal, interval, rounds }, &data);
         }
     }
-    println!();
-    println!("start to first output: {:.1} ms (median of 20)", start_to_first_output().as_secs_f64() * 1e3);
-    println!("idle RSS, listening: {:.1} MiB", idle_rss() as f64 / 1024.0);
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {
