@@ -21,7 +21,7 @@ cat "$work/first.log"
 echo "== Killed with SIGKILL after $(wc -l <"$work/first.out") results; the last of each sensor:"
 tail -n 5 "$work/first.out"
 
-echo "== Second life: it restores the newest completed checkpoint and carries on"
+echo "== Second life: it restores the newest completed checkpoint, replays the journal and carries on"
 timeout --signal=TERM 3 "${run[@]}" >"$work/second.out" 2>"$work/second.log" || [ $? -eq 124 ]
 cat "$work/second.log"
 echo "== Its first results. A job that starts empty prints nothing for a sensor's first reading; this one prints its"
@@ -30,7 +30,8 @@ head -n 5 "$work/second.out"
 
 grep -q 'restored' "$work/second.log"
 readings=$(sed -n 's/.* ended readings=\([0-9]*\).*/\1/p' "$work/second.log")
-if [ "$readings" != "$(wc -l <"$work/second.out")" ]; then
+# What the first life had taken in but not printed yet is printed by the second: there may be more results than readings.
+if [ "$readings" -gt "$(wc -l <"$work/second.out")" ]; then
     echo "the averages did not carry on: $readings readings" >&2
     exit 1
 fi

@@ -68,6 +68,7 @@ impl fmt::Display for RejectCause {
 #[derive(Debug, Default)]
 pub(crate) struct JobMetrics {
     pub(crate) readings: AtomicU64,
+    pub(crate) replayed: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) outputs: AtomicU64,
     pub(crate) readings_lost: AtomicU64,

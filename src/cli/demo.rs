@@ -135,6 +135,7 @@ fn report(report: &JobReport) {
     }
     tracing::info!(
         readings = report.readings,
+        replayed = report.replayed,
         outputs = report.outputs,
         rejected = report.rejected.values().sum::<u64>(),
         lost = report.readings_lost,

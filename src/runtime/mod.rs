@@ -35,6 +35,8 @@ mod restart;
 mod sequencer;
 mod sequencing;
 mod settings;
+#[cfg(test)]
+mod simulation_tests;
 mod sink_actor;
 mod source_actor;
 mod stop;

@@ -15,7 +15,7 @@ use super::messages::{
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
     ReadJournal, RequestBarrier, ResumeSealing,
 };
-use super::sequencing::{SealedBatch, Sequencing, Waiting};
+use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
 use crate::operator::FrameInput;
 use crate::source::frame::client_of;
@@ -101,7 +101,11 @@ impl Sequencer {
 
     fn send(&mut self, batch: SealedBatch<Receipt>) {
         let header = batch.header;
-        JobMetrics::add(&self.metrics.readings, batch.new_readings);
+        let counter = match batch.input {
+            Input::Sources => &self.metrics.readings,
+            Input::Journal => &self.metrics.replayed,
+        };
+        JobMetrics::add(counter, batch.frames.count() as u64);
         JobMetrics::add(&self.metrics.batches, 1);
         for receipt in batch.receipts {
             if receipt.send(header.offset).is_err() {
@@ -273,6 +277,9 @@ impl Handler<ResumeSealing> for Sequencer {
 
     fn handle(&mut self, message: ResumeSealing, context: &mut Self::Context) {
         self.sequencing.resume(message.attempt, message.from);
+        if let Some((from, through)) = self.sequencing.replays() {
+            tracing::info!(%from, %through, "replaying batches from the journal");
+        }
         // The sinks of the new attempt know nothing of what was durable before.
         let durable = *self.durable.borrow();
         self.release(durable);

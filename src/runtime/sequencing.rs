@@ -33,8 +33,15 @@ pub(crate) struct SealedBatch<R> {
     pub(crate) receipts: Vec<R>,
     /// Readings in batches up to and with this one, over the job's whole life.
     pub(crate) readings: u64,
-    /// Readings in this batch that no batch of this process had before.
-    pub(crate) new_readings: u64,
+    /// Where its readings come from.
+    pub(crate) input: Input,
+}
+
+/// Where a batch comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Input {
+    Sources,
+    Journal,
 }
 
 /// A batch read back from the journal.
@@ -97,8 +104,6 @@ pub(crate) struct Sequencing<R> {
     last: Offset,
     /// Last batch sent in this attempt.
     sent: Offset,
-    /// Highest batch whose readings were counted.
-    counted: Offset,
     /// Readings in batches up to `sent`.
     readings: u64,
     clients: BTreeMap<Arc<str>, u64>,
@@ -131,7 +136,6 @@ impl<R> Sequencing<R> {
             clock: Clock::resume(start.stamp),
             last: start.last,
             sent: start.last,
-            counted: Offset(0),
             readings: 0,
             clients: start.clients,
             waiting: VecDeque::new(),
@@ -218,6 +222,11 @@ impl<R> Sequencing<R> {
         wants.then(|| (self.sent.next(), self.last))
     }
 
+    /// The batches this attempt replays, both ends included.
+    pub(crate) fn replays(&self) -> Option<(Offset, Offset)> {
+        (self.mode == Mode::Replaying).then(|| (self.sent.next(), self.last))
+    }
+
     /// Takes in batches that were read.
     pub(crate) fn replay(&mut self, attempt: Attempt, batches: Vec<Replayed>) {
         if attempt == self.attempt && self.mode == Mode::Replaying {
@@ -283,7 +292,7 @@ impl<R> Sequencing<R> {
         if batch.offset == self.last {
             self.mode = Mode::Running;
         }
-        Some(self.sealed(header, batch.frames, Vec::new(), readings))
+        Some(self.sealed(header, batch.frames, Vec::new(), (Input::Journal, readings)))
     }
 
     fn seal(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
@@ -332,7 +341,7 @@ impl<R> Sequencing<R> {
             self.unjournaled.push(entry);
         }
         let readings = frames.count() as u64;
-        Some(self.sealed(header, frames, receipts, readings))
+        Some(self.sealed(header, frames, receipts, (Input::Sources, readings)))
     }
 
     fn sealed(
@@ -340,13 +349,11 @@ impl<R> Sequencing<R> {
         header: BatchHeader,
         frames: Arc<Frames>,
         receipts: Vec<R>,
-        readings: u64,
+        (input, readings): (Input, u64),
     ) -> SealedBatch<R> {
         self.sent = header.offset;
         self.readings += readings;
-        let new_readings = if header.offset > self.counted { readings } else { 0 };
-        self.counted = self.counted.max(header.offset);
-        SealedBatch { header, frames, receipts, readings: self.readings, new_readings }
+        SealedBatch { header, frames, receipts, readings: self.readings, input }
     }
 
     fn count_client_lines(&mut self, chunk: &FrameChunk) {

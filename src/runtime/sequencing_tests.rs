@@ -157,15 +157,15 @@ fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() 
     append(&mut sequencing, 1, 4);
     let second = sequencing.next_batch(Timestamp(9)).unwrap();
     assert_eq!((second.header.offset, second.header.barrier), (Offset(2), None));
-    assert_eq!((second.readings, second.new_readings), (20, 0));
+    assert_eq!((second.readings, second.input), (20, Input::Journal));
     let third = sequencing.next_batch(Timestamp(9)).unwrap();
     assert_eq!((third.header.offset, third.header.stamp, third.readings), (Offset(3), Timestamp(7), 30));
     assert!(sequencing.next_batch(Timestamp(9)).is_none(), "the credit holds for replays too");
     sequencing.delivered(Attempt(2), 0, Offset(3));
     let live = sequencing.next_batch(Timestamp(9)).unwrap();
     assert_eq!(
-        (live.header.offset, live.header.barrier, live.new_readings),
-        (Offset(4), Some(CheckpointId(1)), 1)
+        (live.header.offset, live.header.barrier, live.input),
+        (Offset(4), Some(CheckpointId(1)), Input::Sources)
     );
 }
 

@@ -48,8 +48,10 @@ const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
 pub struct JobReport {
     /// The checkpoint the job continued from, if any.
     pub restored: Option<Restored>,
-    /// Readings taken in.
+    /// Readings taken in from the sources.
     pub readings: u64,
+    /// Readings replayed from the journal.
+    pub replayed: u64,
     /// Results delivered, summed over the sinks.
     pub outputs: u64,
     /// Readings rejected, by place and cause.
@@ -408,6 +410,7 @@ impl JobSupervisor {
         JobReport {
             restored: self.restored,
             readings: JobMetrics::get(&metrics.readings),
+            replayed: JobMetrics::get(&metrics.replayed),
             outputs: JobMetrics::get(&metrics.outputs),
             rejected: metrics.rejected(),
             readings_lost: JobMetrics::get(&metrics.readings_lost),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::text_stream::TextStream;
-use super::topology::TopologyBuilder;
+use super::topology::{Topology, TopologyBuilder};
 use crate::runtime::{JobError, JobReport, Settings, StopHandle};
 use crate::source::{RecordedInput, SourceSpec, TcpConnect, TcpListen};
 
@@ -71,7 +71,12 @@ impl Environment {
     /// # Errors
     /// See [`JobError`].
     pub fn execute_until(self, stop: StopHandle) -> Result<JobReport, JobError> {
+        let (topology, settings) = self.build();
+        crate::runtime::run(topology, settings, stop)
+    }
+
+    pub(crate) fn build(self) -> (Topology, Settings) {
         let builder = std::mem::replace(&mut *self.builder.borrow_mut(), TopologyBuilder::new());
-        crate::runtime::run(builder.build(self.job), self.settings, stop)
+        (builder.build(self.job), self.settings)
     }
 }

@@ -43,6 +43,8 @@ fn survive(kills: usize, readings: usize, sync: &str) {
         );
         running
     });
+    // The last one started may not have come to watching for signals yet.
+    running.listening_at();
     let ended = running.stop().in_order();
     assert!(ended.stdout.is_empty());
     let results = std::fs::read_to_string(directory.path().join("results")).unwrap();
