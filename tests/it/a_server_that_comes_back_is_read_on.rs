@@ -15,7 +15,8 @@ fn both_connections_are_processed_in_order() {
     // The last line is whole because the connection ends.
     send(&mut connection, "1 3\n1 5\n2 8");
     running.wait_for_outputs(1);
-    drop((connection, server));
+    // In this order: a client that comes back at once finds nobody.
+    drop((server, connection));
     running.wait_for_log("cannot connect: trying again");
 
     let mut again = None;
@@ -40,7 +41,8 @@ fn its_absence_is_a_warning() {
     let server = LineServer::start_at(ADDRESS.into()).unwrap();
     let demo = Demo::new().in_memory().arg("--connect").arg(server.address().to_string());
     let running = demo.args(["--retry-for", "1s"]).start();
-    drop((server.accept(), server));
+    let connection = server.accept();
+    drop((server, connection));
     let ended = running.wait().in_order();
     assert!(ended.log("cannot connect: trying again").contains("WARN"), "the first failure is news");
 }
@@ -50,8 +52,9 @@ fn one_that_stays_away_ends_the_input() {
     let server = LineServer::start_at(ADDRESS.into()).unwrap();
     let demo = Demo::new().in_memory().arg("--connect").arg(server.address().to_string());
     let running = demo.args(["--retry-for", "200ms"]).start();
-    send(&mut server.accept(), "1 3\n1 5\n");
-    drop(server);
+    let mut connection = server.accept();
+    send(&mut connection, "1 3\n1 5\n");
+    drop((server, connection));
     let ended = running.wait().in_order();
     assert_eq!(ended.stdout, "(1,4)\n");
     ended.log("did not come back");

@@ -21,6 +21,7 @@ mod a_full_disk_does_not_stop_the_job;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_poison_frame_is_skipped_and_kept;
+mod a_power_cut_loses_nothing_acknowledged;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
 mod a_stop_signal_drains_what_was_read;

@@ -8,6 +8,7 @@ mod program;
 mod random;
 mod sender;
 mod server;
+mod volume;
 mod wait;
 
 pub(crate) use averages::{Averages, lines_of};
@@ -18,4 +19,5 @@ pub(crate) use program::{Demo, Ended, Running, field};
 pub(crate) use random::Random;
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
+pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until};

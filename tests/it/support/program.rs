@@ -227,6 +227,20 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the program can be signalled");
     }
 
+    /// Waits until a stop signal has reached every thread.
+    pub(crate) fn wait_until_frozen(&self) {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.expect("a task is listed").path().join("stat"));
+            // Behind the name's bracket comes the state. A thread that has ended is as good as stopped.
+            stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+        };
+        wait_until(
+            || std::fs::read_dir(&tasks).expect("the program exists").all(is_stopped),
+            || "the program does not stop".to_owned(),
+        );
+    }
+
     /// Asks for an orderly end and waits for it.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::TERM);

@@ -1,0 +1,69 @@
+//! A small file system on a loop device whose power can be cut.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system of its own; unmounted when dropped.
+pub(crate) struct Volume {
+    device: String,
+    mount_point: PathBuf,
+    _home: tempfile::TempDir,
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(format!("{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+impl Volume {
+    /// Makes and mounts a file system of `kind`, `ext4` or `xfs`. The error says what this machine lacks.
+    pub(crate) fn new(kind: &str) -> Result<Self, String> {
+        run("xfs_io", &["-V"])?;
+        let home = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let image = home.path().join("image");
+        let image = image.to_str().ok_or("a temporary path is text")?;
+        run("truncate", &["-s", "320M", image])?;
+        match kind {
+            "ext4" => run("mkfs.ext4", &["-q", "-F", image])?,
+            _ => run("mkfs.xfs", &["-q", "-f", image])?,
+        };
+        let mount_point = home.path().join("mount");
+        std::fs::create_dir(&mount_point).map_err(|error| error.to_string())?;
+        let device = run("losetup", &["-f", "--show", image])?;
+        let volume = Self { device, mount_point, _home: home };
+        volume.mount()?;
+        Ok(volume)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.mount_point
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run("mount", &["-o", "noatime", &self.device, &self.mount_point.display().to_string()]).map(drop)
+    }
+
+    /// From now on nothing reaches the device, not even what was written and not synced.
+    pub(crate) fn cut_power(&self) {
+        run("xfs_io", &["-x", "-c", "shutdown", &self.mount_point.display().to_string()]).unwrap();
+    }
+
+    /// The power is back. Nobody may have a file open.
+    pub(crate) fn restore_power(&self) {
+        run("umount", &[&self.mount_point.display().to_string()]).unwrap();
+        self.mount().unwrap();
+    }
+}
+
+impl Drop for Volume {
+    fn drop(&mut self) {
+        // A failure here only leaves a mount behind for whoever looks at the machine.
+        run("umount", &[&self.mount_point.display().to_string()]).ok();
+        run("losetup", &["-d", &self.device]).ok();
+    }
+}
