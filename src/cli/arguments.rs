@@ -43,7 +43,36 @@ pub enum Command {
     ///
     /// Every --interval the state is saved under --checkpoint-dir, and a later start carries on from there.
     #[command(after_help = EXIT_CODES)]
-    Demo(DemoArguments),
+    Demo(Box<DemoArguments>),
+
+    /// Look at a journal, also one copied from another device; changes nothing
+    Journal(JournalCommand),
+}
+
+/// Arguments of `tidegate journal`.
+#[derive(Debug, Args)]
+pub struct JournalCommand {
+    /// What to look at
+    #[arg(value_enum)]
+    pub action: JournalAction,
+
+    /// The journal's folder, its job's, or a checkpoint directory with one job
+    pub directory: PathBuf,
+
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to look at in a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JournalAction {
+    /// Segments, with their batches and sizes
+    List,
+    /// Read every byte; exit 70 when something is damaged
+    Verify,
+    /// Every reading
+    Dump,
 }
 
 /// Arguments of `tidegate demo`.

@@ -3,6 +3,7 @@
 mod arguments;
 mod demo;
 mod exit_code;
+mod journal;
 mod logging;
 mod running_average;
 mod signals;
@@ -17,5 +18,6 @@ pub use exit_code::{exit_code, message};
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Journal(command) => journal::run(&command),
     }
 }
