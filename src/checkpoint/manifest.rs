@@ -7,7 +7,7 @@
 //!   version        u16       // 1
 //!   payload_bytes  u32       // 1..=16 MiB
 //!   payload        postcard Manifest
-//!   hash           [u8; 32]  // BLAKE3 of all bytes before it
+//!   hash           [u8; 32]  // BLAKE3 of all bytes before it; last in every version
 
 use serde::{Deserialize, Serialize};
 
@@ -101,16 +101,19 @@ impl Manifest {
         if *magic != MAGIC {
             return Err(ManifestError::Foreign);
         }
+        // The hash comes last in every version, so a damaged version number is told from another release's.
+        let (covered, hash) = bytes.split_last_chunk::<HASH_BYTES>().ok_or(ManifestError::Damaged)?;
+        if blake3::hash(covered) != *hash {
+            return Err(ManifestError::Damaged);
+        }
         let (version, rest) = rest.split_first_chunk::<2>().ok_or(ManifestError::Damaged)?;
         let version = u16::from_le_bytes(*version);
         if version != VERSION {
             return Err(ManifestError::Version(version));
         }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(ManifestError::Damaged)?;
-        let (payload, hash) = rest.split_last_chunk::<HASH_BYTES>().ok_or(ManifestError::Damaged)?;
-        let covered = bytes.len() - HASH_BYTES;
-        let covered = bytes.get(..covered).ok_or(ManifestError::Damaged)?;
-        if payload.len() != u32::from_le_bytes(*length) as usize || blake3::hash(covered) != *hash {
+        let (payload, _) = rest.split_last_chunk::<HASH_BYTES>().ok_or(ManifestError::Damaged)?;
+        if payload.len() != u32::from_le_bytes(*length) as usize {
             return Err(ManifestError::Damaged);
         }
         let manifest: Self = postcard::from_bytes(payload).map_err(|_| ManifestError::Damaged)?;

@@ -20,9 +20,9 @@ use std::sync::Arc;
 use super::batch::{Offset, Timestamp};
 use super::clock::wall_time;
 use super::error::JobError;
+use super::report::Restored;
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
-use super::supervisor::Restored;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
 };

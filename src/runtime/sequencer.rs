@@ -132,6 +132,11 @@ impl Sequencer {
             }
         }
         self.durable.send_replace(through);
+        self.answer_greetings(through);
+    }
+
+    /// Answers the clients all of whose earlier lines are durable.
+    fn answer_greetings(&mut self, through: Offset) {
         for greeting in self.greetings.extract_if(.., |greeting| greeting.through <= through) {
             let lines = self.sequencing.lines_of(&greeting.client);
             if greeting.answer.send((lines, greeting.session)).is_err() {
@@ -210,7 +215,7 @@ impl Handler<ClientHello> for Sequencer {
         let greeting = Greeting { through, client, session: *session, answer };
         self.greetings.push(greeting);
         let durable = *self.durable.borrow();
-        self.release(durable);
+        self.answer_greetings(durable);
         Box::pin(async move { answered.await.map_err(|_| Ended) })
     }
 }

@@ -1,0 +1,152 @@
+use super::*;
+
+fn state(range: KeyGroupRange) -> (KeyedState<i64>, ValueState<i64>) {
+    let mut state = KeyedState::new("op".into(), range, MaxParallelism::default());
+    let handle = state.registry().value(&ValueStateDescriptor::new("v")).unwrap();
+    (state, handle)
+}
+
+fn all() -> KeyGroupRange {
+    KeyGroupRange::of_subtask(0, 1, MaxParallelism::default())
+}
+
+fn go_to(state: &mut KeyedState<i64>, key: i64) {
+    let hash = KeyEncoder::new().hash(&key).unwrap();
+    let slot = state.slot(hash, &key);
+    state.cursor().move_to(slot);
+}
+
+fn saved(state: &mut KeyedState<i64>) -> (Vec<u8>, u64) {
+    let mut bytes = Vec::new();
+    let keys = state.snapshot().write(&mut bytes).unwrap();
+    (bytes, keys)
+}
+
+#[test]
+fn unset_state_is_absent_for_each_key_and_leaves_no_row() {
+    let (mut state, value) = state(all());
+    for key in 0..100 {
+        go_to(&mut state, key);
+        assert_eq!(value.value(), None);
+    }
+    state.end_batch();
+    assert_eq!(state.key_count(), 0);
+    assert_eq!(saved(&mut state).1, 0);
+}
+
+#[test]
+fn cleared_keys_leave_and_their_rows_are_used_again() {
+    let (mut state, value) = state(all());
+    for round in 0..10 {
+        for key in 0..1000 {
+            go_to(&mut state, round * 1000 + key);
+            assert_eq!(value.value(), None);
+            value.update(key);
+        }
+        state.end_batch();
+        assert_eq!(state.key_count(), 1000);
+        for key in 0..1000 {
+            go_to(&mut state, round * 1000 + key);
+            assert_eq!(value.value(), Some(key));
+            value.clear();
+        }
+        state.end_batch();
+        assert_eq!(state.key_count(), 0);
+    }
+    let rows: usize = state.tables.iter().map(|table| table.keys.as_slice().len()).sum();
+    assert!(rows < 3000, "rows are reused, {rows} exist");
+}
+
+#[test]
+fn a_snapshot_keeps_what_was_true_when_it_was_taken() {
+    let (mut state, value) = state(all());
+    for key in 0..500 {
+        go_to(&mut state, key);
+        value.update(key);
+    }
+    state.end_batch();
+    let snapshot = state.snapshot();
+    for key in 0..1000 {
+        go_to(&mut state, key);
+        value.update(-1);
+    }
+    state.end_batch();
+    let mut bytes = Vec::new();
+    assert_eq!(snapshot.write(&mut bytes).unwrap(), 500);
+    let (mut restored, value) = self::state(all());
+    restored.load(&bytes).unwrap();
+    for key in 0..500 {
+        go_to(&mut restored, key);
+        assert_eq!(value.value(), Some(key));
+    }
+}
+
+#[test]
+fn restore_with_another_parallelism_splits_and_joins_the_groups() {
+    let (mut one, value) = state(all());
+    for key in 0..1000 {
+        go_to(&mut one, key);
+        value.update(key * 3);
+    }
+    one.end_batch();
+    let (whole, _) = saved(&mut one);
+    let mut parts = Vec::new();
+    let mut keys = 0;
+    for index in 0..3 {
+        let (mut third, _) = state(KeyGroupRange::of_subtask(index, 3, MaxParallelism::default()));
+        third.load(&whole).unwrap();
+        keys += third.key_count();
+        parts.push(saved(&mut third).0);
+    }
+    assert_eq!(keys, 1000);
+    let (mut joined, value) = state(all());
+    for part in &parts {
+        joined.load(part).unwrap();
+    }
+    assert_eq!(joined.key_count(), 1000);
+    go_to(&mut joined, 77);
+    assert_eq!(value.value(), Some(231));
+}
+
+#[test]
+fn another_type_is_refused_by_name() {
+    let (mut numbers, value) = state(all());
+    go_to(&mut numbers, 1);
+    value.update(1);
+    let (bytes, _) = saved(&mut numbers);
+    let mut other = KeyedState::<i64>::new("op".into(), all(), MaxParallelism::default());
+    other.registry().value(&ValueStateDescriptor::<String>::new("v")).unwrap();
+    let message = other.load(&bytes).unwrap_err().to_string();
+    assert!(message.contains(r#"state "v" of operator "op""#), "{message}");
+    assert!(message.contains("i64") && message.contains("String"), "{message}");
+    let mut rekeyed = KeyedState::<u32>::new("op".into(), all(), MaxParallelism::default());
+    rekeyed.registry().value(&ValueStateDescriptor::<i64>::new("v")).unwrap();
+    assert!(matches!(rekeyed.load(&bytes), Err(StateError::KeyMismatch { .. })));
+}
+
+#[test]
+fn every_cut_and_flip_of_a_part_is_an_error_or_loads_without_a_panic() {
+    let (mut state, value) = state(all());
+    for key in 0..50 {
+        go_to(&mut state, key);
+        value.update(key);
+    }
+    let (bytes, _) = saved(&mut state);
+    for length in 0..bytes.len() {
+        let (mut other, _) = self::state(all());
+        assert!(other.load(&bytes[..length]).is_err(), "a part cut to {length} bytes loads");
+    }
+    for position in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[position] ^= 0x55;
+        let (mut other, _) = self::state(all());
+        drop(other.load(&flipped));
+    }
+}
+
+#[test]
+fn one_name_twice_is_refused() {
+    let (mut state, _) = state(all());
+    let again = state.registry().value(&ValueStateDescriptor::<u8>::new("v"));
+    assert!(matches!(again, Err(StateError::DuplicateName { .. })));
+}
