@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::support::{Averages, Demo, Random, Running, send_carefully, wait_until};
 
 const KEYS: usize = 50;
+/// Slow enough that every kill comes before the last line.
+const PACE: Duration = Duration::from_millis(1);
 
 fn start(address: &str, directory: &Path, sync: &str) -> Running {
     let demo =
@@ -28,12 +30,14 @@ fn survive(kills: usize, readings: usize, sync: &str) {
         let mut running = first;
         scope.spawn(|| {
             while acknowledged.load(Ordering::SeqCst) < lines.len() as u64 {
-                send_carefully(address, "boiler-7", &lines, &acknowledged);
+                send_carefully(address, "boiler-7", &lines, PACE, &acknowledged);
             }
         });
         for _ in 0..kills {
             // The moment is random: nothing is waited for.
             std::thread::sleep(Duration::from_micros(500 + random.within(0..30_000) as u64));
+            let is_under_way = acknowledged.load(Ordering::SeqCst) < lines.len() as u64;
+            assert!(is_under_way, "the sender was done before the last kill");
             running.kill();
             running = start(&address.to_string(), directory.path(), sync);
         }

@@ -41,7 +41,7 @@ fn survive(kind: &str, address: &str) {
             while !is_over.load(Ordering::SeqCst) && acknowledged.load(Ordering::SeqCst) < lines.len() as u64
             {
                 // Fails when the program greets with less than it had acknowledged.
-                send_carefully(address, "boiler-7", &lines, &acknowledged);
+                send_carefully(address, "boiler-7", &lines, Duration::ZERO, &acknowledged);
             }
         });
         for _ in 0..cuts {

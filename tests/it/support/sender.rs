@@ -6,11 +6,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Bytes in one write.
-const WRITE_BYTES: usize = 4096;
+const WRITE_BYTES: usize = 512;
 
 /// Sends `lines` as `client` over one connection, from where the journal ends, until they are all acknowledged or the
 /// connection ends. `acknowledged` is kept at the last number heard; hearing a smaller one is a fault.
-pub(crate) fn send_carefully(address: SocketAddr, client: &str, lines: &[String], acknowledged: &AtomicU64) {
+/// `pace` is the time between two writes of 512 bytes: it decides how long the sending takes, nothing waits for it.
+pub(crate) fn send_carefully(
+    address: SocketAddr,
+    client: &str,
+    lines: &[String],
+    pace: Duration,
+    acknowledged: &AtomicU64,
+) {
     let Ok(mut stream) = TcpStream::connect(address) else {
         // The program is not up yet, or not any more.
         std::thread::sleep(Duration::from_millis(2));
@@ -42,6 +49,7 @@ pub(crate) fn send_carefully(address: SocketAddr, client: &str, lines: &[String]
                         return;
                     }
                     buffer.clear();
+                    std::thread::sleep(pace);
                 }
             }
             if stream.write_all(&buffer).is_ok() {
