@@ -3,7 +3,7 @@
 //! Readings come in over a socket, are keyed, and pass through supervised operators that keep state for each key; the
 //! state is checkpointed while the data flows, and a restarted process carries on from the newest checkpoint.
 //!
-//! Begin with [`Environment`]; the [reference job](https://docs.rs/tidegate) is ten lines:
+//! Begin with [`Environment`]; the reference job is ten lines:
 //!
 //! ```no_run
 //! use tidegate::{Environment, ValueStateDescriptor};

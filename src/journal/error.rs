@@ -17,12 +17,6 @@ pub enum JournalError {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// An earlier write failed and the writer refuses to go on.
-    #[error("the journal segment {path} failed earlier: no more is written to it", path = path.display())]
-    Poisoned {
-        /// The segment.
-        path: PathBuf,
-    },
     /// The directory or a segment cannot be read.
     #[error("cannot read the journal {path}: {source}", path = path.display())]
     Read {

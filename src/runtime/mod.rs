@@ -1,7 +1,7 @@
 //! The runtime: the actors that move batches, and the plain decisions they are thin shells around.
 //!
 //! ```text
-//!  source ─chunks─▶ Sequencer ─batches─▶ Subtask … Subtask ─parts─▶ SinkWriter ─delivered─▶ Sequencer (credit)
+//!  source ─chunks─▶ Sequencer ─batches─▶ Subtask … Subtask ─parts─▶ SinkActor ─delivered─▶ Sequencer (credit)
 //!                      ▲ barrier             │ snapshots                │ position
 //!                      └──── CheckpointCoordinator ◀───────────────────┘
 //!                               JobSupervisor watches all of them
@@ -9,18 +9,19 @@
 //!
 //! | actor | thread | plain part |
 //! |---|---|---|
-//! | `Source` | main | `source::line_framer` |
+//! | `SourceActor` | main | `source::line_framer` |
 //! | `Sequencer` | main | `sequencing` |
+//! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart` |
 //! | `Subtask` | worker `(stage + index) % threads` | `operator::chain`, `alignment` |
 //! | `SinkActor` | the sink thread | `alignment` |
 //!
-//! So a job has `threads` + 3 threads whatever its size. A batch moves in one message for each pair of subtasks
-//! it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
+//! So a job has `threads` + 5 threads at most, whatever its size: main, sink, journal and two for files
+//! and names. A batch moves in one message for each pair of subtasks it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
 //! sequencer keeps at most `batches_in_flight` batches under way, a connection one chunk. A slow sink slows the sources.
 //!
-//! Only this module and `sink` know actix.
+//! Only this module knows actix.
 
 mod alignment;
 mod batch;
