@@ -66,7 +66,10 @@ pub use runtime::{
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
 pub use state::{
-    KEY_BYTES_MAX, Key, KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MaxParallelism, StateError,
-    StateRegistry, StateValue, TextKey, ValueState, ValueStateDescriptor,
+    AggregateFunction, AggregatingState, AggregatingStateDescriptor, IncrementalCleanup, KEY_BYTES_MAX, Key,
+    KeyGroup, KeyGroupRange, KeyLimitPolicy, ListState, ListStateDescriptor, MAX_PARALLELISM_DEFAULT,
+    MapState, MapStateDescriptor, MaxParallelism, OperatorListDescriptor, OperatorListState, Redistribution,
+    ReducingState, ReducingStateDescriptor, StateError, StateRegistry, StateTtl, StateValue, StoreError,
+    TextKey, TimeDomain, TtlUpdate, TtlVisibility, ValueState, ValueStateDescriptor,
 };
 pub use stream::{Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream};

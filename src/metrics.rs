@@ -42,6 +42,8 @@ impl RejectCause {
     pub const OVERFLOW: Self = Self("overflow");
     /// The key's encoded form is longer than 256 bytes.
     pub const KEY_TOO_LONG: Self = Self("key-too-long");
+    /// A new key over the limit of keys.
+    pub const KEYS_MAX: Self = Self("keys-max");
     /// Operators failed on the frame every time.
     pub const POISON: Self = Self("poison");
     /// More causes in one batch than are counted apart.

@@ -35,6 +35,9 @@ pub enum CheckpointError {
         /// The panic's message.
         message: String,
     },
+    /// State could not be encoded or a store not be fixed: temporary, the next interval tries again.
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
     /// The coordinator is gone: a defect of the runtime.
     #[error("the checkpoint coordinator is gone")]
     Orphaned,

@@ -4,7 +4,7 @@
 //!
 //! Layout, little-endian:
 //!   magic          [u8; 8]   // "TGMANIF\0"
-//!   version        u16       // 1
+//!   version        u16       // 2
 //!   payload_bytes  u32       // 1..=16 MiB
 //!   payload        postcard Manifest
 //!   hash           [u8; 32]  // BLAKE3 of all bytes before it; last in every version
@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::CheckpointId;
 use crate::runtime::{Offset, Timestamp};
+use crate::state::GroupBytes;
 
 const MAGIC: [u8; 8] = *b"TGMANIF\0";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const PREFIX_BYTES: usize = 14;
 const HASH_BYTES: usize = 32;
 
@@ -41,16 +42,71 @@ pub(crate) struct Manifest {
     pub(crate) clients: Vec<(String, u64)>,
 }
 
-/// One state part of a checkpoint.
+/// One state part of a checkpoint. Another checkpoint may have written it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartEntry {
     /// File name; see [`is_part_name`].
     pub(crate) name: String,
     pub(crate) operator: String,
-    pub(crate) keys: u64,
+    /// The key groups whose state it holds, ascending; what it may hold of other groups is old.
+    pub(crate) groups: Vec<GroupBytes>,
+    /// Whether the operator lists in it count.
+    pub(crate) has_lists: bool,
     pub(crate) bytes: u64,
     /// BLAKE3 of the part.
     pub(crate) hash: [u8; 32],
+    /// The files that hold the entries of its groups, where those are not in the part.
+    pub(crate) store: Option<StoreEntry>,
+}
+
+/// A store whose files belong to a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoreEntry {
+    /// Name of the backend.
+    pub(crate) kind: String,
+    /// A table of one name has the same contents as long as the identity is the same.
+    pub(crate) identity: u64,
+    pub(crate) keys: u64,
+    pub(crate) files: Vec<FileEntry>,
+}
+
+/// One file of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileEntry {
+    /// Its name in the store's directory; as for parts, see [`is_file_name`].
+    pub(crate) file: String,
+    /// Its name among the parts.
+    pub(crate) name: String,
+    /// Whether it is never written to again.
+    pub(crate) is_table: bool,
+    pub(crate) bytes: u64,
+    /// BLAKE3 of the file.
+    pub(crate) hash: [u8; 32],
+}
+
+impl PartEntry {
+    /// Number of keys it holds.
+    pub(crate) fn keys(&self) -> u64 {
+        let in_part = self.groups.iter().fold(0, |keys: u64, group| keys.saturating_add(group.keys));
+        in_part.saturating_add(self.store.as_ref().map_or(0, |store| store.keys))
+    }
+
+    /// Bytes of it and its files.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        let files = self.store.iter().flat_map(|store| &store.files);
+        files.fold(self.bytes, |bytes, file| bytes.saturating_add(file.bytes))
+    }
+
+    /// Names among the parts, of it and its files.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        let files = self.store.iter().flat_map(|store| &store.files);
+        std::iter::once(self.name.as_str()).chain(files.map(|file| file.name.as_str()))
+    }
+
+    fn is_well_named(&self) -> bool {
+        let files = self.store.iter().flat_map(|store| &store.files);
+        self.names().all(is_part_name) && files.map(|file| file.file.as_str()).all(is_file_name)
+    }
 }
 
 /// How far a sink had delivered when the barrier passed it.
@@ -76,11 +132,11 @@ pub(crate) enum ManifestError {
 
 impl Manifest {
     pub(crate) fn key_count(&self) -> u64 {
-        self.parts.iter().fold(0, |keys, part| keys.saturating_add(part.keys))
+        self.parts.iter().fold(0, |keys, part| keys.saturating_add(part.keys()))
     }
 
     pub(crate) fn state_bytes(&self) -> u64 {
-        self.parts.iter().fold(0, |bytes, part| bytes.saturating_add(part.bytes))
+        self.parts.iter().fold(0, |bytes, part| bytes.saturating_add(part.total_bytes()))
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -117,7 +173,7 @@ impl Manifest {
             return Err(ManifestError::Damaged);
         }
         let manifest: Self = postcard::from_bytes(payload).map_err(|_| ManifestError::Damaged)?;
-        if manifest.parts.iter().all(|part| is_part_name(&part.name)) {
+        if manifest.parts.iter().all(PartEntry::is_well_named) {
             Ok(manifest)
         } else {
             Err(ManifestError::Damaged)
@@ -132,6 +188,12 @@ pub(crate) fn is_part_name(name: &str) -> bool {
     let allowed =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'_' | b'-');
     starts_well && name.len() <= 80 && name.bytes().all(allowed)
+}
+
+/// True for a name a file of a store may have: 1..=80 of `A-Z a-z 0-9 . _ -`, not starting with a dot.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    !name.is_empty() && !name.starts_with('.') && name.len() <= 80 && name.bytes().all(allowed)
 }
 
 #[cfg(test)]
@@ -149,9 +211,22 @@ mod tests {
             parts: vec![PartEntry {
                 name: "p-1".into(),
                 operator: "average".into(),
-                keys: 2,
+                groups: vec![GroupBytes { group: 1, keys: 2, bytes: 3 }],
+                has_lists: true,
                 bytes: 5,
                 hash: [7; 32],
+                store: Some(StoreEntry {
+                    kind: "r".into(),
+                    identity: 6,
+                    keys: 1,
+                    files: vec![FileEntry {
+                        file: "A".into(),
+                        name: "a".into(),
+                        is_table: true,
+                        bytes: 8,
+                        hash: [9; 32],
+                    }],
+                }),
             }],
             sinks: vec![SinkPosition { sink: "print".into(), delivered: Offset(9), bytes: 4 }],
             clients: vec![("c".into(), 5)],
@@ -162,12 +237,14 @@ mod tests {
     fn golden_bytes() {
         let bytes = manifest().encode();
         let mut golden = b"TGMANIF\0".to_vec();
-        golden.extend([1, 0, 70, 0, 0, 0]);
+        golden.extend([2, 0, 118, 0, 0, 0]);
         golden.extend([3, 1, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
         golden.extend([1, 3, b'p', b'-', b'1', 7]);
         golden.extend(b"average");
-        golden.extend([2, 5]);
+        golden.extend([1, 1, 2, 3, 1, 5]);
         golden.extend([7; 32]);
+        golden.extend([1, 1, b'r', 6, 1, 1, 1, b'A', 1, b'a', 1, 8]);
+        golden.extend([9; 32]);
         golden.extend([1, 5]);
         golden.extend(b"print");
         golden.extend([9, 4, 1, 1, b'c', 5]);

@@ -9,6 +9,7 @@
 
 mod error;
 mod heap;
+mod increment;
 mod manifest;
 mod pending;
 mod spool;
@@ -19,10 +20,8 @@ pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
 pub(crate) use spool::Spool;
 
-use std::sync::Arc;
-
 use crate::runtime::Offset;
-use crate::state::StateSnapshot;
+use crate::state::{SavedPart, StateSnapshot};
 
 /// Number of a checkpoint: 1, 2, 3, … within a job, never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -45,8 +44,8 @@ pub(crate) struct Capture {
 #[derive(Debug)]
 pub(crate) struct Contents {
     pub(crate) manifest: Manifest,
-    /// The bytes of each part, in the manifest's order.
-    pub(crate) parts: Vec<Arc<Vec<u8>>>,
+    /// Each part, in the manifest's order.
+    pub(crate) parts: Vec<SavedPart>,
 }
 
 /// Keeps completed checkpoints.

@@ -5,12 +5,14 @@
 //!   LOCK                                  one process at a time
 //!   manifests/<id, 20 digits>.manifest    published last, by rename
 //!   parts/<id>-<index>.part               one file an operator and subtask
+//!   parts/<id>-<index>-<n>.file           a file of a store
 //!   quarantine/                           manifests that name something damaged; never deleted by us, and their parts
 //!                                         not before `retain` newer checkpoints are complete
 //! ```
 //!
-//! One file holds all key groups of a subtask, not one a key group: each file costs an fsync, and a card does
-//! some ten of those a second.
+//! One file holds all key groups of a subtask that changed, not one a key group: each file costs an fsync, and a card
+//! does some ten of those a second. A checkpoint goes on using parts, and tables of stores, that earlier ones wrote; a
+//! file is removed when no kept checkpoint names it.
 //!
 //! Limits: the newest `retain` checkpoints are kept; a manifest is at most 16 MiB.
 //!
@@ -28,10 +30,14 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, is_part_name};
+use super::increment::{Increments, versions_of};
+use super::manifest::{
+    FileEntry, MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, StoreEntry, is_part_name,
+};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
 use crate::disk::{Disk, DurableFile, read_whole};
 use crate::runtime::Offset;
+use crate::state::{GroupBytes, GroupSet, PinnedFiles, SavedFile, SavedPart, SavedStore, StateSnapshot};
 
 const MANIFEST_SUFFIX: &str = ".manifest";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -51,6 +57,7 @@ pub(crate) struct Spool {
     visible_after: CheckpointId,
     /// First checkpoint of the history this process continues or began.
     lineage: Option<CheckpointId>,
+    increments: Increments,
 }
 
 /// Why a checkpoint is not whole.
@@ -82,6 +89,7 @@ impl Spool {
             last_id: CheckpointId(0),
             visible_after: CheckpointId(0),
             lineage: None,
+            increments: Increments::default(),
         };
         spool
             .prepare()
@@ -139,26 +147,41 @@ impl Spool {
         let manifest = self.read_manifest(id)?;
         let mut parts = Vec::with_capacity(manifest.parts.len());
         for entry in &manifest.parts {
+            let path = self.parts.join(&entry.name);
             let bytes =
-                read_whole(&*self.disk, &self.parts.join(&entry.name), entry.bytes).map_err(|error| {
-                    match error.kind() {
-                        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
-                            Damage::Permanent(format!("part {}: {error}", entry.name))
-                        }
-                        _ => Damage::Unreadable(format!("part {}: {error}", entry.name)),
-                    }
-                })?;
-            if bytes.len() as u64 != entry.bytes {
-                let length = bytes.len();
-                let message = format!("part {} has {length} bytes instead of {}", entry.name, entry.bytes);
-                return Err(Damage::Permanent(message));
-            }
-            if *blake3::hash(&bytes).as_bytes() != entry.hash {
-                return Err(Damage::Permanent(format!("part {} does not match its hash", entry.name)));
-            }
-            parts.push(Arc::new(bytes));
+                read_whole(&*self.disk, &path, entry.bytes).map_err(|error| damaged(&entry.name, &error))?;
+            check_bytes(&entry.name, bytes.len() as u64, entry.bytes)?;
+            check_hash(&entry.name, blake3::hash(&bytes), entry.hash)?;
+            let store = entry.store.as_ref().map(|store| self.read_store(store)).transpose()?;
+            parts.push(SavedPart {
+                bytes: Arc::new(bytes),
+                groups: entry.groups.iter().map(|group| group.group).collect(),
+                has_lists: entry.has_lists,
+                store,
+            });
         }
         Ok(Contents { manifest, parts })
+    }
+
+    /// Checks the files of a store; they are read, not kept in memory.
+    fn read_store(&self, entry: &StoreEntry) -> Result<SavedStore, Damage> {
+        let mut files = Vec::with_capacity(entry.files.len());
+        for file in &entry.files {
+            let path = self.parts.join(&file.name);
+            let (bytes, hash) = self.digest(&path).map_err(|error| damaged(&file.name, &error))?;
+            check_bytes(&file.name, bytes, file.bytes)?;
+            check_hash(&file.name, hash, file.hash)?;
+            files.push(SavedFile { name: file.file.clone(), path, is_table: file.is_table });
+        }
+        Ok(SavedStore { kind: entry.kind.clone(), identity: entry.identity, keys: entry.keys, files })
+    }
+
+    /// Length in bytes and hash of a file.
+    fn digest(&self, path: &Path) -> io::Result<(u64, blake3::Hash)> {
+        let (file, _) = self.disk.open(path)?;
+        let mut hasher = blake3::Hasher::new();
+        let bytes = io::copy(&mut io::BufReader::with_capacity(WRITE_BUFFER_BYTES, file), &mut hasher)?;
+        Ok((bytes, hasher.finalize()))
     }
 
     fn set_aside(&self, id: CheckpointId) {
@@ -168,13 +191,47 @@ impl Spool {
         }
     }
 
-    fn write_part(&self, path: &Path, snapshot: &dyn crate::state::StateSnapshot) -> io::Result<PartDigest> {
+    fn write_part(
+        &self,
+        path: &Path,
+        snapshot: &dyn StateSnapshot,
+        groups: &GroupSet,
+    ) -> io::Result<PartDigest> {
         let file = self.disk.create_new(path)?;
         let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, HashedFile::new(file));
-        let keys = snapshot.write(&mut out)?;
+        let groups = snapshot.write(groups, &mut out)?;
         let mut hashed = out.into_inner().map_err(io::IntoInnerError::into_error)?;
         hashed.file.sync()?;
-        Ok(PartDigest { keys, bytes: hashed.bytes, hash: *hashed.hasher.finalize().as_bytes() })
+        Ok(PartDigest { groups, bytes: hashed.bytes, hash: *hashed.hasher.finalize().as_bytes() })
+    }
+
+    /// Takes a store's files in: tables that an earlier checkpoint has stay where they are, others are moved or copied.
+    fn take_files(&self, prefix: &str, pinned: &PinnedFiles, keys: u64) -> io::Result<StoreEntry> {
+        let mut files = Vec::new();
+        for (number, (file, is_table)) in pinned
+            .tables
+            .iter()
+            .map(|file| (file, true))
+            .chain(pinned.others.iter().map(|file| (file, false)))
+            .enumerate()
+        {
+            if let Some(known) = self.increments.table(pinned.identity, file).filter(|_| is_table) {
+                files.push(known.clone());
+                continue;
+            }
+            let name = format!("{prefix}-{number}.file");
+            let (from, to) = (pinned.directory.join(file), self.parts.join(&name));
+            if is_table {
+                self.disk.link(&from, &to)?;
+                // The store has synced it when it wrote it; that is cheap to make sure of.
+                self.disk.append(&to)?.sync()?;
+            } else {
+                crate::disk::copy(&*self.disk, &from, &to)?;
+            }
+            let (bytes, hash) = self.digest(&to)?;
+            files.push(FileEntry { file: file.clone(), name, is_table, bytes, hash: *hash.as_bytes() });
+        }
+        Ok(StoreEntry { kind: pinned.kind.to_owned(), identity: pinned.identity, keys, files })
     }
 
     fn publish(&self, manifest: &Manifest) -> Result<(), CheckpointError> {
@@ -208,7 +265,7 @@ impl Spool {
         }
         let Some(oldest) = kept.last().map(|manifest| manifest.id) else { return Ok(()) };
         let named: BTreeSet<&str> =
-            kept.iter().flat_map(|manifest| &manifest.parts).map(|part| part.name.as_str()).collect();
+            kept.iter().flat_map(|manifest| &manifest.parts).flat_map(PartEntry::names).collect();
         for name in self.disk.list(&self.parts)? {
             let Some(id) = id_in(&name).filter(|_| is_part_name(&name)) else { continue };
             // A checkpoint newer than the oldest kept that is in quarantine, or that only another release can read,
@@ -250,28 +307,70 @@ impl Spool {
         outcome.is_ok()
     }
 
-    fn write_parts(&self, capture: Capture) -> Result<Manifest, CheckpointError> {
+    /// Writes what changed; returns the manifest, and the version of each group it stands for.
+    fn write_parts(
+        &self,
+        capture: Capture,
+    ) -> Result<(Manifest, Vec<((String, u16), u64)>), CheckpointError> {
         let mut manifest =
             Manifest { lineage: self.lineage.unwrap_or(capture.manifest.id), ..capture.manifest };
-        for (index, snapshot) in capture.snapshots.iter().enumerate() {
-            let name = format!("{:020}-{index}.part", manifest.id.0);
+        let mut written = Vec::new();
+        let mut versions = Vec::new();
+        let operators: Vec<String> =
+            capture.snapshots.iter().map(|snapshot| snapshot.operator().to_owned()).collect();
+        for (index, snapshot) in capture.snapshots.into_iter().enumerate() {
+            versions.extend(versions_of(&*snapshot));
+            let Some(groups) = self.increments.groups_to_write(&*snapshot) else { continue };
+            let prefix = format!("{:020}-{index}", manifest.id.0);
+            let name = format!("{prefix}.part");
             let path = self.parts.join(&name);
-            let digest = self
-                .write_part(&path, &**snapshot)
-                .map_err(|source| CheckpointError::Write { path: path.clone(), source })?;
-            manifest.parts.push(PartEntry {
+            let failed = |source| CheckpointError::Write { path: path.clone(), source };
+            let digest = self.write_part(&path, &*snapshot, &groups).map_err(failed)?;
+            let store = match snapshot.pinned() {
+                Some((pinned, keys)) => Some(self.take_files(&prefix, pinned, keys).map_err(failed)?),
+                None => None,
+            };
+            written.push(PartEntry {
                 name,
                 operator: snapshot.operator().to_owned(),
-                keys: digest.keys,
+                groups: digest.groups,
+                has_lists: snapshot.has_lists(),
                 bytes: digest.bytes,
                 hash: digest.hash,
+                store,
             });
         }
-        self.disk
-            .sync_directory(&self.parts)
-            .map_err(|source| CheckpointError::Write { path: self.parts.clone(), source })?;
-        Ok(manifest)
+        if !written.is_empty() {
+            self.disk
+                .sync_directory(&self.parts)
+                .map_err(|source| CheckpointError::Write { path: self.parts.clone(), source })?;
+        }
+        manifest.parts = self.increments.merge(&operators, written);
+        Ok((manifest, versions))
     }
+}
+
+fn damaged(name: &str, error: &io::Error) -> Damage {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
+            Damage::Permanent(format!("part {name}: {error}"))
+        }
+        _ => Damage::Unreadable(format!("part {name}: {error}")),
+    }
+}
+
+fn check_bytes(name: &str, found: u64, expected: u64) -> Result<(), Damage> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Damage::Permanent(format!("part {name} has {found} bytes instead of {expected}")))
+}
+
+fn check_hash(name: &str, found: blake3::Hash, expected: [u8; 32]) -> Result<(), Damage> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Damage::Permanent(format!("part {name} does not match its hash")))
 }
 
 impl CheckpointStore for Spool {
@@ -280,8 +379,9 @@ impl CheckpointStore for Spool {
         assert!(id > self.last_id, "checkpoint ids ascend");
         self.last_id = id;
         self.lineage.get_or_insert(id);
-        let written = self.write_parts(capture).and_then(|manifest| {
+        let written = self.write_parts(capture).and_then(|(manifest, versions)| {
             self.publish(&manifest)?;
+            self.increments.completed(manifest.parts.clone(), versions);
             Ok(manifest)
         });
         match &written {
@@ -309,6 +409,7 @@ impl CheckpointStore for Spool {
             match self.read_checkpoint(id) {
                 Ok(contents) => {
                     self.lineage = Some(contents.manifest.lineage);
+                    self.increments.restored(&contents.manifest.parts);
                     newest = Some(contents);
                     break;
                 }
@@ -326,6 +427,7 @@ impl CheckpointStore for Spool {
 
     fn start_empty(&mut self) {
         self.visible_after = self.last_id;
+        self.increments.clear();
         self.lineage = Some(self.next_id());
     }
 
@@ -351,7 +453,7 @@ impl CheckpointStore for Spool {
 }
 
 struct PartDigest {
-    keys: u64,
+    groups: Vec<GroupBytes>,
     bytes: u64,
     hash: [u8; 32],
 }

@@ -1,18 +1,39 @@
 use super::*;
 use crate::disk::{FaultyDisk, RealDisk};
 use crate::runtime::{Offset, Timestamp};
-use crate::state::StateSnapshot;
+use crate::state::{GroupBytes, GroupSet, KeyGroupRange, StateSnapshot};
 
-struct Bytes(Vec<u8>);
+struct Bytes {
+    bytes: Vec<u8>,
+    range: KeyGroupRange,
+    versions: Vec<u64>,
+}
 
 impl StateSnapshot for Bytes {
     fn operator(&self) -> &str {
         "average"
     }
 
-    fn write(&self, out: &mut dyn Write) -> io::Result<u64> {
-        out.write_all(&self.0)?;
-        Ok(self.0.len() as u64)
+    fn range(&self) -> KeyGroupRange {
+        self.range
+    }
+
+    fn versions(&self) -> &[u64] {
+        &self.versions
+    }
+
+    fn has_lists(&self) -> bool {
+        false
+    }
+
+    fn write(&self, groups: &GroupSet, out: &mut dyn Write) -> io::Result<Vec<GroupBytes>> {
+        out.write_all(&self.bytes)?;
+        let bytes = self.bytes.len() as u64;
+        Ok(groups.iter().map(|group| GroupBytes { group, keys: bytes, bytes }).collect())
+    }
+
+    fn write_full(&self, out: &mut dyn Write) -> io::Result<Vec<GroupBytes>> {
+        self.write(&self.range.into(), out)
     }
 }
 
@@ -28,7 +49,13 @@ fn capture(id: CheckpointId) -> Capture {
         sinks: Vec::new(),
         clients: Vec::new(),
     };
-    let content = |salt: u8| Box::new(Bytes(vec![salt; 100 + usize::try_from(id.0).unwrap()])) as _;
+    let content = |salt: u8| {
+        Box::new(Bytes {
+            bytes: vec![salt; 100 + usize::try_from(id.0).unwrap()],
+            range: KeyGroupRange { start: u16::from(salt), end: u16::from(salt) + 1 },
+            versions: vec![id.0],
+        }) as _
+    };
     Capture { manifest, snapshots: vec![content(1), content(2)] }
 }
 
@@ -64,7 +91,7 @@ fn the_newest_are_kept_and_their_parts_only() {
     let mut spool = open(directory.path(), Arc::new(RealDisk));
     let contents = spool.newest().unwrap().unwrap();
     assert_eq!(contents.manifest.id, CheckpointId(5));
-    assert_eq!(*contents.parts[1], [2; 105]);
+    assert_eq!(*contents.parts[1].bytes, [2; 105]);
     assert_eq!(spool.next_id(), CheckpointId(6));
 }
 

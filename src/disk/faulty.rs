@@ -67,6 +67,16 @@ impl Disk for FaultyDisk {
         RealDisk.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.spend()?;
+        RealDisk.link(from, to)
+    }
+
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        self.spend()?;
+        RealDisk.remove_directory(directory)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.spend()?;
         RealDisk.remove(path)

@@ -47,6 +47,13 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name in the same file system; where that cannot be, makes a copy.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a directory with everything in it; one that is not there is no error. Not made durable: for what the
+    /// next start removes anyway.
+    fn remove_directory(&self, directory: &Path) -> io::Result<()>;
+
     /// The names in a directory, in no order; a name that is not UTF-8 is left out: no file of ours has one.
     fn list(&self, directory: &Path) -> io::Result<Vec<String>>;
 
@@ -68,6 +75,17 @@ pub(crate) trait DurableFile: Write + Send {
 
     /// Returns once all bytes written are on stable storage.
     fn sync(&mut self) -> io::Result<()>;
+}
+
+/// Copies a file under a new name and makes the copy's contents durable.
+///
+/// # Errors
+/// The file system's.
+pub(crate) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
+    let (mut source, _) = disk.open(from)?;
+    let mut target = disk.create_new(to)?;
+    io::copy(&mut source, &mut target)?;
+    target.sync()
 }
 
 /// Reads a whole file of at most `limit` bytes.

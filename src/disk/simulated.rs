@@ -209,6 +209,15 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        super::copy(self, from, to)
+    }
+
+    fn remove_directory(&self, directory: &Path) -> io::Result<()> {
+        self.change()?.names.retain(|path, _| !path.starts_with(directory));
+        Ok(())
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         if !self.lock().names.contains_key(path) {
             return Err(not_found());

@@ -7,8 +7,8 @@ use std::any::Any;
 
 use super::error::OperatorError;
 use super::part::AnyPart;
-use crate::runtime::BatchHeader;
-use crate::state::{StateError, StateSnapshot};
+use crate::runtime::{BatchHeader, Timestamp};
+use crate::state::{SavedPart, StateError, StateSnapshot};
 
 /// A slot of a chain: a vector of records whose type its two ends know.
 pub(crate) trait Slot: Any {
@@ -46,12 +46,12 @@ pub(crate) trait Head {
     }
 
     /// The keyed state as it is after the last batch.
-    fn snapshot(&mut self) -> Option<Box<dyn StateSnapshot>> {
-        None
+    fn snapshot(&mut self) -> Result<Option<Box<dyn StateSnapshot>>, StateError> {
+        Ok(None)
     }
 
-    /// Loads what lies in this subtask's key groups from a verified part of the head's operator.
-    fn load(&mut self, _part: &[u8]) -> Result<(), StateError> {
+    /// Opens the state, with what was saved of the head's operator. Called once, before the first batch.
+    fn open(&mut self, _parts: &[SavedPart], _stamp: Timestamp) -> Result<(), StateError> {
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The head of a keyed stage: calls a keyed process function for each record, with the state of its key.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -12,8 +13,8 @@ use super::part::{AnyPart, PartPool};
 use crate::metrics::{RejectCause, Rejections};
 use crate::runtime::{BatchHeader, Offset, Timestamp};
 use crate::state::{
-    Key, KeyGroupRange, KeyedState, Slot, StateError, StateRegistry, StateSnapshot, StateValue, ValueState,
-    ValueStateDescriptor,
+    Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue,
+    ValueState, ValueStateDescriptor,
 };
 
 /// A function over keyed records that keeps state for each key.
@@ -121,6 +122,8 @@ pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
     slots: Vec<Slot>,
     rejections: Rejections,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+    index: usize,
+    parallelism: usize,
     types: PhantomData<fn(T)>,
 }
 
@@ -132,7 +135,8 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
         pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
     ) -> Result<Self, StateError> {
         let range = KeyGroupRange::of_subtask(context.index, context.parallelism, context.max_parallelism);
-        let mut state = KeyedState::new(operator.to_owned(), range, context.max_parallelism);
+        let setup = Arc::clone(&context.state);
+        let mut state = KeyedState::new(operator.to_owned(), range, context.max_parallelism, setup);
         let handles = function.open(state.registry())?;
         Ok(Self {
             operator: operator.to_owned(),
@@ -142,6 +146,8 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
             slots: Vec::new(),
             rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
             pool,
+            index: context.index,
+            parallelism: context.parallelism,
             types: PhantomData,
         })
     }
@@ -159,13 +165,20 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         out: &mut dyn ChainSlot,
     ) -> Result<(), OperatorError> {
         let out = records::<P::Out>(out);
-        let cursor = self.state.cursor();
+        let rows = self.state.rows();
+        let mut record_count = 0;
+        self.state.begin_batch(header.stamp.0);
         for part in parts {
             let mut part: Box<KeyedPart<K, T>> = part.downcast().expect("key_by sends keyed parts");
-            self.state.resolve(&part.hashes, &part.keys, &mut self.slots);
+            self.state.resolve(&part.hashes, &part.keys, &mut self.slots)?;
+            record_count += part.records.len();
             let mut collector = Collector::new(out);
             for ((record, key), slot) in part.records.drain(..).zip(&part.keys).zip(&self.slots) {
-                cursor.move_to(*slot);
+                if *slot == Slot::REFUSED {
+                    self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
+                    continue;
+                }
+                rows.move_to(*slot);
                 collector.next_record();
                 let mut context = KeyedContext { key, header, rejections: &mut self.rejections };
                 self.function.process(record, &mut self.handles, &mut context, &mut collector)?;
@@ -174,7 +187,7 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
             part.keys.clear();
             self.pool.put(part);
         }
-        self.state.end_batch();
+        self.state.end_batch(record_count);
         self.rejections.end_batch();
         Ok(())
     }
@@ -183,12 +196,12 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         Some(&self.operator)
     }
 
-    fn snapshot(&mut self) -> Option<Box<dyn StateSnapshot>> {
-        Some(self.state.snapshot())
+    fn snapshot(&mut self) -> Result<Option<Box<dyn StateSnapshot>>, StateError> {
+        self.state.snapshot().map(Some)
     }
 
-    fn load(&mut self, part: &[u8]) -> Result<(), StateError> {
-        self.state.load(part)
+    fn open(&mut self, parts: &[SavedPart], stamp: Timestamp) -> Result<(), StateError> {
+        self.state.open(parts, self.index, self.parallelism, stamp.0)
     }
 
     fn key_count(&self) -> usize {

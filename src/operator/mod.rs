@@ -31,13 +31,15 @@ pub(crate) use transform::{Copies, Filter, FlatMap, Map};
 use std::sync::Arc;
 
 use crate::metrics::JobMetrics;
-use crate::state::MaxParallelism;
+use crate::state::{MaxParallelism, StateSetup};
 
 /// What an operator learns of the subtask it runs in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct SubtaskContext {
     pub(crate) index: usize,
     pub(crate) parallelism: usize,
     pub(crate) max_parallelism: MaxParallelism,
     pub(crate) metrics: Arc<JobMetrics>,
+    /// How keyed state is held.
+    pub(crate) state: Arc<StateSetup>,
 }

@@ -150,6 +150,13 @@ impl CheckpointCoordinator {
         }
     }
 
+    /// Gives the pending checkpoint up, if it is the one meant.
+    fn give_up(&mut self, id: Option<CheckpointId>, error: CheckpointError) {
+        if matches!(&self.phase, Phase::Pending { checkpoint, .. } if Some(checkpoint.id()) == id) {
+            self.ended(Err(error));
+        }
+    }
+
     fn write(&mut self, capture: Capture, context: &mut Context<Self>) {
         self.phase = Phase::Writing;
         let store = Arc::clone(&self.store);
@@ -266,6 +273,10 @@ impl Handler<SnapshotTaken> for CheckpointCoordinator {
     fn handle(&mut self, message: SnapshotTaken, context: &mut Self::Context) {
         if message.header.attempt == self.attempt {
             let SnapshotTaken { header, stage, subtask, snapshots } = message;
+            let snapshots = match snapshots {
+                Ok(snapshots) => snapshots,
+                Err(reason) => return self.give_up(header.barrier, CheckpointError::State(reason)),
+            };
             self.advance(header.barrier, context, |pending| pending.snapshot(stage, subtask, snapshots));
         }
     }

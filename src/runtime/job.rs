@@ -27,6 +27,7 @@ use crate::metrics::JobMetrics;
 use crate::operator::SubtaskContext;
 use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
+use crate::state::StateSetup;
 use crate::stream::{Target, Topology};
 
 /// Room in a mailbox for messages that are not parts of batches.
@@ -113,6 +114,7 @@ async fn launch(
         sequencer: sequencer.clone(),
         coordinator: coordinator.clone(),
         supervisor: supervisor.clone(),
+        state: opened.state,
     };
     let has_journal = opened.journal.is_some();
     let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
@@ -165,6 +167,7 @@ struct Launcher {
     sequencer: Addr<Sequencer>,
     coordinator: Addr<CheckpointCoordinator>,
     supervisor: Addr<JobSupervisor>,
+    state: Arc<StateSetup>,
 }
 
 impl Launcher {
@@ -242,6 +245,7 @@ impl Launcher {
                 parallelism: self.settings.parallelism,
                 max_parallelism: self.settings.max_parallelism,
                 metrics: Arc::clone(&self.metrics),
+                state: Arc::clone(&self.state),
             },
             input_count: if described.reads_source { 1 } else { self.settings.parallelism },
             factory: Arc::clone(&described.factory),

@@ -16,7 +16,7 @@ use crate::checkpoint::{CheckpointError, CheckpointId, Contents, SinkPosition};
 use crate::journal::{Entry, JournalError};
 use crate::operator::{AnyPart, OperatorError};
 use crate::source::frame::FrameChunk;
-use crate::state::StateSnapshot;
+use crate::state::{StateError, StateSnapshot};
 
 /// The job has ended: nothing is taken in any more.
 #[derive(Debug, Clone, Copy)]
@@ -166,7 +166,8 @@ pub(crate) struct SnapshotTaken {
     pub(crate) header: BatchHeader,
     pub(crate) stage: usize,
     pub(crate) subtask: usize,
-    pub(crate) snapshots: Vec<Box<dyn StateSnapshot>>,
+    /// Prepared, or why that failed.
+    pub(crate) snapshots: Result<Vec<Box<dyn StateSnapshot>>, StateError>,
 }
 
 /// Sink → coordinator: its position after the barrier's batch.

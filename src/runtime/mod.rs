@@ -30,6 +30,7 @@ mod coordinator;
 mod error;
 mod job;
 mod journal_actor;
+mod memory;
 mod messages;
 mod opening;
 mod report;

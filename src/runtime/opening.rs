@@ -8,6 +8,7 @@
 //!   sinks/        what sinks remember (see `sink::print`)
 //!   dead-letter.jsonl    frames no operator could bear
 //!   quarantine/   damaged manifests and segments
+//!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
 //! ```
 //!
 //! A job that starts empty begins with an empty checkpoint: it records where the sinks stood, so a crash before the
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use super::batch::{Offset, Timestamp};
 use super::clock::wall_time;
 use super::error::JobError;
+use super::memory::MemoryPlan;
 use super::report::Restored;
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
@@ -30,10 +32,13 @@ use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
 use crate::source::OpenSource;
+use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
 /// What a job holds before its actors start.
 pub(crate) struct Opened {
+    /// How operators hold their state.
+    pub(crate) state: Arc<StateSetup>,
     pub(crate) store: Box<dyn CheckpointStore>,
     pub(crate) contents: Option<Arc<Contents>>,
     pub(crate) restored: Option<Restored>,
@@ -66,11 +71,9 @@ pub(crate) fn open(
     settings: &Settings,
     disk: &Arc<dyn Disk>,
 ) -> Result<Opened, JobError> {
-    let directory = match &settings.backend {
-        Backend::Memory => None,
-        Backend::File { directory } => Some(directory.join(&topology.job)),
-    };
+    let directory = settings.backend.directory().map(|directory| directory.join(&topology.job));
     let lock = directory.as_deref().map(|directory| lock(disk, directory)).transpose()?;
+    let state = state_setup(topology, settings, disk, directory.as_deref())?;
     let mut store = open_store(disk, directory.as_deref(), &topology.job, settings)?;
     let mut contents = store.newest()?;
     let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
@@ -102,6 +105,7 @@ pub(crate) fn open(
         _ => None,
     };
     let mut opened = Opened {
+        state,
         store,
         contents: contents.map(Arc::new),
         restored,
@@ -156,6 +160,37 @@ fn lock(disk: &Arc<dyn Disk>, directory: &Path) -> Result<DirectoryLock, Checkpo
         io::ErrorKind::WouldBlock => CheckpointError::Locked { path: directory.to_owned() },
         _ => CheckpointError::Directory { path: directory.to_owned(), source },
     })
+}
+
+/// How operators hold their state; an earlier process's stores are removed.
+fn state_setup(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    directory: Option<&Path>,
+) -> Result<Arc<StateSetup>, JobError> {
+    let holders = topology.stages.iter().filter(|stage| !stage.reads_source).count() * settings.parallelism;
+    let plan = MemoryPlan::of(settings, holders);
+    let factory: Option<Arc<dyn StoreFactory>> = match &settings.backend {
+        Backend::Memory | Backend::File { .. } => None,
+        #[cfg(feature = "sled")]
+        Backend::Sled { .. } => Some(Arc::new(crate::state::SledFactory::new(plan.store))),
+        #[cfg(feature = "rocksdb")]
+        Backend::RocksDb { .. } => Some(Arc::new(crate::state::RocksDbFactory::new(plan.store))),
+        #[cfg(not(all(feature = "sled", feature = "rocksdb")))]
+        missing => {
+            return Err(JobError::Configuration(format!(
+                "this program was built without the state backend {missing:?}: use `memory` or `file`"
+            )));
+        }
+    };
+    let work = directory.map(|directory| directory.join("work")).unwrap_or_default();
+    let mut setup = StateSetup::new(Arc::clone(disk), factory, work);
+    setup.bytes_max = plan.state_bytes;
+    setup.keys_max = settings.keys_max;
+    setup.policy = settings.key_limit_policy;
+    setup.clear_work().map_err(|source| CheckpointError::Directory { path: setup.work.clone(), source })?;
+    Ok(Arc::new(setup))
 }
 
 fn open_store(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::restart::RestartStrategy;
-use crate::state::MaxParallelism;
+use crate::state::{KeyLimitPolicy, MaxParallelism};
 
 /// Most batches that can be in flight, whatever the setting.
 pub(crate) const BATCHES_IN_FLIGHT_LIMIT: usize = 64;
@@ -27,6 +27,29 @@ pub enum Backend {
         /// Checkpoint directory; the job uses a folder of its own name in it.
         directory: PathBuf,
     },
+    /// State in a sled store behind a cache on the heap, checkpoints as with `File`: more keys than the heap holds,
+    /// without C++ in the program.
+    Sled {
+        /// Checkpoint directory, as for `File`; the store lies there too.
+        directory: PathBuf,
+    },
+    /// State in a RocksDB store behind a cache on the heap, checkpoints by hard links: more keys than the heap holds.
+    RocksDb {
+        /// Checkpoint directory, as for `File`; the store lies there too.
+        directory: PathBuf,
+    },
+}
+
+impl Backend {
+    /// The checkpoint directory, where there is one.
+    pub fn directory(&self) -> Option<&std::path::Path> {
+        match self {
+            Self::Memory => None,
+            Self::File { directory } | Self::Sled { directory } | Self::RocksDb { directory } => {
+                Some(directory)
+            }
+        }
+    }
 }
 
 /// What state a job begins with.
@@ -116,6 +139,13 @@ pub struct Settings {
     /// A frame that operators failed on this often is skipped and kept in the dead-letter file, at least 2. Needs the
     /// journal. Default 3.
     pub frame_attempts_max: u32,
+    /// Memory of the whole process, in bytes, at least 32 MiB: caches, batches, queues and state on the heap are
+    /// measured out from it. Default: none, and 64 MiB of cache for the stores.
+    pub memory_max: Option<u64>,
+    /// Keys that one operator may hold on the heap (`Memory`, `File`). Default: none.
+    pub keys_max: Option<u64>,
+    /// What happens to a new key when state on the heap is at a limit. Default `Stop`.
+    pub key_limit_policy: KeyLimitPolicy,
 }
 
 impl Default for Settings {
@@ -135,6 +165,9 @@ impl Default for Settings {
             checkpoint_timeout: Duration::from_secs(600),
             restart: RestartStrategy::default(),
             frame_attempts_max: 3,
+            memory_max: None,
+            keys_max: None,
+            key_limit_policy: KeyLimitPolicy::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
 use crate::operator::{AnyPart, Chain, FrameInput, OperatorError, SubtaskContext, TracedPart};
+use crate::state::StateSnapshot;
 use crate::stream::ChainFactory;
 
 /// Where the parts of one tail go.
@@ -101,11 +102,29 @@ impl Subtask {
             }
         }
         if header.barrier.is_some() {
-            let snapshots = chain.head().snapshot().into_iter().collect();
-            let (stage, subtask) = (self.wiring.stage, self.wiring.context.index);
-            notify(&self.wiring.coordinator, SnapshotTaken { header, stage, subtask, snapshots });
+            let snapshot = guard(|| Ok(chain.head().snapshot()?));
+            let snapshot = snapshot.map_err(|cause| Failure { frame: None, cause })?;
+            self.send_snapshot(header, snapshot);
         }
         Ok(())
+    }
+
+    /// Sends a snapshot to the coordinator; what takes long is done on a blocking thread first.
+    fn send_snapshot(&self, header: BatchHeader, snapshot: Option<Box<dyn StateSnapshot>>) {
+        let (stage, subtask) = (self.wiring.stage, self.wiring.context.index);
+        let coordinator = self.wiring.coordinator.clone();
+        match snapshot {
+            Some(mut snapshot) if snapshot.needs_preparation() => {
+                drop(tokio::task::spawn_blocking(move || {
+                    let snapshots = snapshot.prepare().map(|()| vec![snapshot]);
+                    notify(&coordinator, SnapshotTaken { header, stage, subtask, snapshots });
+                }));
+            }
+            snapshot => {
+                let snapshots = Ok(snapshot.into_iter().collect());
+                notify(&coordinator, SnapshotTaken { header, stage, subtask, snapshots });
+            }
+        }
     }
 
     fn fail(&mut self, header: BatchHeader, failure: Failure, context: &mut Context<Self>) {
@@ -137,15 +156,14 @@ impl Subtask {
         let (chain, key_count) = guard(|| {
             let mut chain = wiring.factory.build(&wiring.context)?;
             let head = chain.head();
-            if let (Some(operator), Some(contents)) =
-                (head.stateful_operator().map(str::to_owned), &message.contents)
-            {
-                for (entry, part) in contents.manifest.parts.iter().zip(&contents.parts) {
-                    if entry.operator == operator {
-                        head.load(part)?;
-                    }
-                }
-            }
+            let operator = head.stateful_operator().map(str::to_owned);
+            let saved = message.contents.as_ref().map(|contents| {
+                let parts = contents.manifest.parts.iter().zip(&contents.parts);
+                let of_operator = parts.filter(|(entry, _)| Some(&entry.operator) == operator.as_ref());
+                (of_operator.map(|(_, part)| part.clone()).collect::<Vec<_>>(), contents.manifest.stamp)
+            });
+            let (parts, stamp) = saved.unwrap_or_default();
+            head.open(&parts, stamp)?;
             let key_count = head.key_count();
             Ok((chain, key_count))
         })?;

@@ -38,6 +38,11 @@ impl<T: Clone> CowVec<T> {
         }
     }
 
+    /// Whether it was written to since it was last shared.
+    pub(crate) fn is_changed(&self) -> bool {
+        matches!(self, Self::Owned(items) if !items.is_empty())
+    }
+
     #[cold]
     fn unshare(&mut self) {
         if let Self::Shared(shared) = std::mem::replace(self, Self::new()) {

@@ -65,4 +65,49 @@ pub enum StateError {
         /// What was expected there.
         detail: &'static str,
     },
+    /// A value refused to be encoded.
+    #[error("a value of operator {operator:?} cannot be encoded: {reason}")]
+    Encode {
+        /// Operator whose state it is.
+        operator: String,
+        /// What the encoder said.
+        reason: String,
+    },
+    /// More keys than the limit, and the policy is to stop.
+    #[error(
+        "operator {operator:?} holds {keys} keys and gets another one; its limit is {limit}: \
+         raise the limit, let state expire, or choose another policy"
+    )]
+    TooManyKeys {
+        /// Operator whose state it is.
+        operator: String,
+        /// Keys its subtask holds.
+        keys: usize,
+        /// The subtask's limit.
+        limit: String,
+    },
+    /// The state was saved by a backend this program was built without.
+    #[error(
+        "state of operator {operator:?} was saved by the {backend} backend, which this program was built without; \
+         restore from a savepoint, or use a program with it"
+    )]
+    BackendMissing {
+        /// Operator whose state it is.
+        operator: String,
+        /// Name of the backend.
+        backend: String,
+    },
+    /// The directory for stores cannot be used.
+    #[error("cannot prepare {path} for the state of operator {operator:?}: {source}")]
+    Directory {
+        /// Operator whose state it is.
+        operator: String,
+        /// What could not be made or linked.
+        path: std::path::PathBuf,
+        /// The file system's error.
+        source: std::io::Error,
+    },
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] super::backend::StoreError),
 }

@@ -95,6 +95,44 @@ impl KeyGroupRange {
     }
 }
 
+/// A set of key groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct GroupSet(std::collections::BTreeSet<u16>);
+
+impl GroupSet {
+    pub(crate) fn insert(&mut self, group: u16) {
+        self.0.insert(group);
+    }
+
+    pub(crate) fn contains(&self, group: u16) -> bool {
+        self.0.contains(&group)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
+        self.0.iter().copied()
+    }
+
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend(&other.0);
+    }
+}
+
+impl FromIterator<u16> for GroupSet {
+    fn from_iter<I: IntoIterator<Item = u16>>(groups: I) -> Self {
+        Self(groups.into_iter().collect())
+    }
+}
+
+impl From<KeyGroupRange> for GroupSet {
+    fn from(range: KeyGroupRange) -> Self {
+        (range.start..range.end).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,25 @@
 use super::*;
+use crate::state::{ValueState, ValueStateDescriptor};
 
 fn state(range: KeyGroupRange) -> (KeyedState<i64>, ValueState<i64>) {
-    let mut state = KeyedState::new("op".into(), range, MaxParallelism::default());
+    let (mut state, value) = declared(range);
+    state.open(&[], 0, 1, 0).unwrap();
+    (state, value)
+}
+
+fn declared(range: KeyGroupRange) -> (KeyedState<i64>, ValueState<i64>) {
+    let mut state = empty(range);
     let handle = state.registry().value(&ValueStateDescriptor::new("v")).unwrap();
     (state, handle)
+}
+
+fn empty<K: Key>(range: KeyGroupRange) -> KeyedState<K> {
+    KeyedState::new("op".into(), range, MaxParallelism::default(), Arc::new(StateSetup::heap()))
+}
+
+fn part(bytes: &[u8]) -> SavedPart {
+    let groups = GroupSet::from(all());
+    SavedPart { bytes: Arc::new(bytes.to_vec()), groups, has_lists: true, store: None }
 }
 
 fn all() -> KeyGroupRange {
@@ -13,13 +29,13 @@ fn all() -> KeyGroupRange {
 fn go_to(state: &mut KeyedState<i64>, key: i64) {
     let hash = KeyEncoder::new().hash(&key).unwrap();
     let slot = state.slot(hash, &key);
-    state.cursor().move_to(slot);
+    state.rows().move_to(slot);
 }
 
 fn saved(state: &mut KeyedState<i64>) -> (Vec<u8>, u64) {
     let mut bytes = Vec::new();
-    let keys = state.snapshot().write(&mut bytes).unwrap();
-    (bytes, keys)
+    let groups = state.snapshot().unwrap().write_full(&mut bytes).unwrap();
+    (bytes, groups.iter().map(|group| group.keys).sum())
 }
 
 #[test]
@@ -29,7 +45,7 @@ fn unset_state_is_absent_for_each_key_and_leaves_no_row() {
         go_to(&mut state, key);
         assert_eq!(value.value(), None);
     }
-    state.end_batch();
+    state.end_batch(0);
     assert_eq!(state.key_count(), 0);
     assert_eq!(saved(&mut state).1, 0);
 }
@@ -43,17 +59,17 @@ fn cleared_keys_leave_and_their_rows_are_used_again() {
             assert_eq!(value.value(), None);
             value.update(key);
         }
-        state.end_batch();
+        state.end_batch(0);
         assert_eq!(state.key_count(), 1000);
         for key in 0..1000 {
             go_to(&mut state, round * 1000 + key);
             assert_eq!(value.value(), Some(key));
             value.clear();
         }
-        state.end_batch();
+        state.end_batch(0);
         assert_eq!(state.key_count(), 0);
     }
-    let rows: usize = state.tables.iter().map(|table| table.keys.as_slice().len()).sum();
+    let rows: usize = state.tables.iter_mut().map(|table| table.share().len()).sum();
     assert!(rows < 3000, "rows are reused, {rows} exist");
 }
 
@@ -64,17 +80,18 @@ fn a_snapshot_keeps_what_was_true_when_it_was_taken() {
         go_to(&mut state, key);
         value.update(key);
     }
-    state.end_batch();
-    let snapshot = state.snapshot();
+    state.end_batch(0);
+    let snapshot = state.snapshot().unwrap();
     for key in 0..1000 {
         go_to(&mut state, key);
         value.update(-1);
     }
-    state.end_batch();
+    state.end_batch(0);
     let mut bytes = Vec::new();
-    assert_eq!(snapshot.write(&mut bytes).unwrap(), 500);
-    let (mut restored, value) = self::state(all());
-    restored.load(&bytes).unwrap();
+    let groups = snapshot.write_full(&mut bytes).unwrap();
+    assert_eq!(groups.iter().map(|group| group.keys).sum::<u64>(), 500);
+    let (mut restored, value) = declared(all());
+    restored.open(&[part(&bytes)], 0, 1, 0).unwrap();
     for key in 0..500 {
         go_to(&mut restored, key);
         assert_eq!(value.value(), Some(key));
@@ -88,21 +105,20 @@ fn restore_with_another_parallelism_splits_and_joins_the_groups() {
         go_to(&mut one, key);
         value.update(key * 3);
     }
-    one.end_batch();
+    one.end_batch(0);
     let (whole, _) = saved(&mut one);
     let mut parts = Vec::new();
     let mut keys = 0;
     for index in 0..3 {
-        let (mut third, _) = state(KeyGroupRange::of_subtask(index, 3, MaxParallelism::default()));
-        third.load(&whole).unwrap();
+        let (mut third, _) = declared(KeyGroupRange::of_subtask(index, 3, MaxParallelism::default()));
+        third.open(&[part(&whole)], index, 3, 0).unwrap();
         keys += third.key_count();
         parts.push(saved(&mut third).0);
     }
     assert_eq!(keys, 1000);
-    let (mut joined, value) = state(all());
-    for part in &parts {
-        joined.load(part).unwrap();
-    }
+    let (mut joined, value) = declared(all());
+    let parts: Vec<SavedPart> = parts.iter().map(|bytes| part(bytes)).collect();
+    joined.open(&parts, 0, 1, 0).unwrap();
     assert_eq!(joined.key_count(), 1000);
     go_to(&mut joined, 77);
     assert_eq!(value.value(), Some(231));
@@ -114,14 +130,14 @@ fn another_type_is_refused_by_name() {
     go_to(&mut numbers, 1);
     value.update(1);
     let (bytes, _) = saved(&mut numbers);
-    let mut other = KeyedState::<i64>::new("op".into(), all(), MaxParallelism::default());
+    let mut other = empty::<i64>(all());
     other.registry().value(&ValueStateDescriptor::<String>::new("v")).unwrap();
-    let message = other.load(&bytes).unwrap_err().to_string();
+    let message = other.open(&[part(&bytes)], 0, 1, 0).unwrap_err().to_string();
     assert!(message.contains(r#"state "v" of operator "op""#), "{message}");
     assert!(message.contains("i64") && message.contains("String"), "{message}");
-    let mut rekeyed = KeyedState::<u32>::new("op".into(), all(), MaxParallelism::default());
+    let mut rekeyed = empty::<u32>(all());
     rekeyed.registry().value(&ValueStateDescriptor::<i64>::new("v")).unwrap();
-    assert!(matches!(rekeyed.load(&bytes), Err(StateError::KeyMismatch { .. })));
+    assert!(matches!(rekeyed.open(&[part(&bytes)], 0, 1, 0), Err(StateError::KeyMismatch { .. })));
 }
 
 #[test]
@@ -133,14 +149,17 @@ fn every_cut_and_flip_of_a_part_is_an_error_or_loads_without_a_panic() {
     }
     let (bytes, _) = saved(&mut state);
     for length in 0..bytes.len() {
-        let (mut other, _) = self::state(all());
-        assert!(other.load(&bytes[..length]).is_err(), "a part cut to {length} bytes loads");
+        let (mut other, _) = declared(all());
+        assert!(
+            other.open(&[part(&bytes[..length])], 0, 1, 0).is_err(),
+            "a part cut to {length} bytes loads"
+        );
     }
     for position in 0..bytes.len() {
         let mut flipped = bytes.clone();
         flipped[position] ^= 0x55;
-        let (mut other, _) = self::state(all());
-        drop(other.load(&flipped));
+        let (mut other, _) = declared(all());
+        drop(other.open(&[part(&flipped)], 0, 1, 0));
     }
 }
 

@@ -13,19 +13,56 @@
 //!
 //! Nothing here knows of actors, batches or checkpoints.
 
+pub(crate) mod backend;
+mod cell;
+mod column;
 mod cow;
 mod descriptor;
 mod error;
+mod flush;
 pub(crate) mod key;
 mod key_group;
 mod keyed;
+mod limits;
+mod list;
+mod list_state;
+mod map;
 pub(crate) mod part;
+mod registry;
+mod restore;
+mod rows;
+mod setup;
+mod snapshot;
+mod table;
+mod timers;
+mod ttl;
 mod value;
 
-pub use descriptor::{StateValue, ValueStateDescriptor};
+pub use backend::StoreError;
+#[cfg(feature = "rocksdb")]
+pub(crate) use backend::rocksdb::RocksDbFactory;
+#[cfg(feature = "sled")]
+pub(crate) use backend::sled::SledFactory;
+pub(crate) use backend::{PinnedFiles, StoreBudget, StoreFactory};
+pub use descriptor::{
+    AggregateFunction, AggregatingStateDescriptor, ListStateDescriptor, MapStateDescriptor,
+    ReducingStateDescriptor, StateValue, ValueStateDescriptor,
+};
 pub use error::StateError;
 pub use key::{KEY_BYTES_MAX, Key, TextKey};
+pub(crate) use key_group::GroupSet;
 pub use key_group::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MaxParallelism};
-pub use keyed::StateRegistry;
-pub(crate) use keyed::{KeyedState, Slot, StateSnapshot};
-pub use value::ValueState;
+pub(crate) use keyed::KeyedState;
+pub use limits::KeyLimitPolicy;
+pub use list::ListState;
+pub use list_state::{OperatorListDescriptor, OperatorListState, Redistribution};
+pub use map::MapState;
+pub(crate) use part::GroupBytes;
+pub use registry::StateRegistry;
+pub(crate) use restore::{SavedFile, SavedPart, SavedStore};
+pub(crate) use rows::Slot;
+pub(crate) use setup::StateSetup;
+pub(crate) use snapshot::StateSnapshot;
+pub use timers::TimeDomain;
+pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};
+pub use value::{AggregatingState, ReducingState, ValueState};

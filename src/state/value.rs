@@ -1,159 +1,174 @@
-//! Value state: one value for each key.
+//! Value, reducing and aggregating state: one value for each key.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::fmt;
 
-use super::cow::CowVec;
-use super::descriptor::StateValue;
-use super::keyed::{Cursor, Slot};
+use super::cell::Single;
+use super::column::Cells;
+use super::descriptor::{AggregateFunction, Reduce, StateValue};
+use super::ttl::StateTtl;
+
+impl<V: StateValue> Cells<Single<V>> {
+    #[inline]
+    fn read(&self) -> Option<V> {
+        match &self.ttl {
+            None => self.column.borrow().get(self.rows.slot()).map(|cell| cell.0.clone()),
+            Some(ttl) => self.read_unexpired(ttl),
+        }
+    }
+
+    fn read_unexpired(&self, ttl: &StateTtl) -> Option<V> {
+        let (slot, now) = (self.rows.slot(), self.rows.now());
+        let mut column = self.column.borrow_mut();
+        column.accessed();
+        let value = column.get(slot)?.0.clone();
+        if ttl.is_expired(column.stamp(slot), now) {
+            *column.cell(slot) = None;
+            self.rows.vanished();
+            return ttl.returns_expired().then_some(value);
+        }
+        if ttl.updates_on_read() {
+            column.set_stamp(slot, now);
+            self.rows.wrote();
+        }
+        Some(value)
+    }
+
+    #[inline]
+    fn write(&self, value: V) {
+        let slot = self.rows.slot();
+        let mut column = self.column.borrow_mut();
+        let was_absent = column.cell(slot).replace(Single(value)).is_none();
+        if self.ttl.is_some() {
+            column.accessed();
+            column.set_stamp(slot, self.rows.now());
+        }
+        if was_absent {
+            self.rows.appeared();
+        }
+        self.rows.wrote();
+    }
+
+    fn clear(&self) {
+        let slot = self.rows.slot();
+        let mut column = self.column.borrow_mut();
+        if column.get(slot).is_some() {
+            *column.cell(slot) = None;
+            self.rows.vanished();
+        }
+    }
+}
 
 /// A handle to a value state; reads and writes the value of the key the operator is processing.
 ///
 /// Declared through [`StateRegistry::value`](super::StateRegistry::value).
-#[derive(Debug)]
-pub struct ValueState<V> {
-    cursor: Rc<Cursor>,
-    column: Rc<RefCell<ValueColumn<V>>>,
+pub struct ValueState<V: StateValue> {
+    cells: Cells<Single<V>>,
+    default: Option<V>,
 }
 
 impl<V: StateValue> ValueState<V> {
-    pub(crate) fn new(cursor: Rc<Cursor>, column: Rc<RefCell<ValueColumn<V>>>) -> Self {
-        Self { cursor, column }
+    pub(crate) fn new(cells: Cells<Single<V>>, default: Option<V>) -> Self {
+        Self { cells, default }
     }
 
-    /// The value, or `None` when the key has none.
+    /// The value; when the key has none, a copy of the descriptor's default, or `None` where it has none.
     #[inline]
     pub fn value(&self) -> Option<V> {
-        self.column.borrow().get(self.cursor.slot()).cloned()
+        match self.cells.read() {
+            None => self.default.clone(),
+            value => value,
+        }
     }
 
     /// Sets the value.
     #[inline]
     pub fn update(&self, value: V) {
-        let was_absent = self.column.borrow_mut().cell(self.cursor.slot()).replace(value).is_none();
-        if was_absent {
-            self.cursor.appeared();
-        }
+        self.cells.write(value);
     }
 
     /// Removes the value.
     pub fn clear(&self) {
-        let slot = self.cursor.slot();
-        if self.column.borrow().get(slot).is_some() {
-            *self.column.borrow_mut().cell(slot) = None;
-            self.cursor.vanished();
-        }
+        self.cells.clear();
     }
 }
 
-/// What a table does with a state column without knowing its type; called per batch, never per record.
-pub(crate) trait StateColumn {
-    /// Reads one byte of each slot, so that the cache misses of a batch overlap.
-    fn touch(&self, slots: &[Slot]);
-
-    /// Shares the column as it is now.
-    fn snapshot(&mut self) -> Box<dyn ColumnSnapshot>;
-
-    /// Sets the value at `slot` from its encoded form.
-    fn load(&mut self, slot: Slot, encoded: &[u8]) -> Result<(), postcard::Error>;
+/// A handle to a reducing state: what was added, reduced to one value.
+///
+/// Declared through [`StateRegistry::reducing`](super::StateRegistry::reducing).
+pub struct ReducingState<V: StateValue> {
+    cells: Cells<Single<V>>,
+    reduce: Reduce<V>,
 }
 
-/// A shared column, read while a part is written.
-pub(crate) trait ColumnSnapshot: Send {
-    /// True when there is a value at `row` of the group with this index.
-    fn holds(&self, group: usize, row: usize) -> bool;
-
-    /// Appends the value's encoded form; `false` when there is none.
-    fn encode(&self, group: usize, row: usize, out: &mut Vec<u8>) -> Result<bool, postcard::Error>;
-}
-
-/// Values by key group and row.
-#[derive(Debug)]
-pub(crate) struct ValueColumn<V> {
-    groups: Vec<CowVec<Option<V>>>,
-}
-
-impl<V: StateValue> ValueColumn<V> {
-    pub(crate) fn new(group_count: usize) -> Self {
-        Self { groups: (0..group_count).map(|_| CowVec::new()).collect() }
+impl<V: StateValue> ReducingState<V> {
+    pub(crate) fn new(cells: Cells<Single<V>>, reduce: Reduce<V>) -> Self {
+        Self { cells, reduce }
     }
 
-    #[inline]
-    fn get(&self, slot: Slot) -> Option<&V> {
-        self.groups[usize::from(slot.group)].as_slice().get(slot.row as usize)?.as_ref()
+    /// Adds a value.
+    pub fn add(&self, value: V) {
+        self.cells.write(match self.cells.read() {
+            Some(kept) => (self.reduce)(kept, value),
+            None => value,
+        });
     }
 
-    #[inline]
-    fn cell(&mut self, slot: Slot) -> &mut Option<V> {
-        let rows = self.groups[usize::from(slot.group)].to_mut();
-        let row = slot.row as usize;
-        if rows.len() <= row {
-            rows.resize(row + 1, None);
-        }
-        &mut rows[row]
+    /// What all added values are reduced to, or `None` when there is none.
+    pub fn get(&self) -> Option<V> {
+        self.cells.read()
+    }
+
+    /// Removes it.
+    pub fn clear(&self) {
+        self.cells.clear();
     }
 }
 
-impl<V: StateValue> StateColumn for ValueColumn<V> {
-    fn touch(&self, slots: &[Slot]) {
-        let present = slots.iter().filter(|slot| self.get(**slot).is_some()).count();
-        std::hint::black_box(present);
+/// A handle to an aggregating state: what was added, folded into an accumulator.
+///
+/// Declared through [`StateRegistry::aggregating`](super::StateRegistry::aggregating).
+pub struct AggregatingState<A: AggregateFunction> {
+    cells: Cells<Single<A::Accumulator>>,
+    function: A,
+}
+
+impl<A: AggregateFunction> AggregatingState<A> {
+    pub(crate) fn new(cells: Cells<Single<A::Accumulator>>, function: A) -> Self {
+        Self { cells, function }
     }
 
-    fn snapshot(&mut self) -> Box<dyn ColumnSnapshot> {
-        Box::new(ValueColumnSnapshot { groups: self.groups.iter_mut().map(CowVec::share).collect() })
+    /// Adds an input.
+    pub fn add(&self, input: A::In) {
+        let mut accumulator = self.cells.read().unwrap_or_else(|| self.function.create());
+        self.function.add(&mut accumulator, input);
+        self.cells.write(accumulator);
     }
 
-    fn load(&mut self, slot: Slot, encoded: &[u8]) -> Result<(), postcard::Error> {
-        *self.cell(slot) = Some(postcard::from_bytes(encoded)?);
-        Ok(())
+    /// The result so far, or `None` when nothing was added.
+    pub fn get(&self) -> Option<A::Out> {
+        self.cells.read().map(|accumulator| self.function.result(&accumulator))
+    }
+
+    /// Removes the accumulator.
+    pub fn clear(&self) {
+        self.cells.clear();
     }
 }
 
-struct ValueColumnSnapshot<V> {
-    groups: Vec<Arc<Vec<Option<V>>>>,
-}
-
-impl<V: StateValue> ValueColumnSnapshot<V> {
-    fn get(&self, group: usize, row: usize) -> Option<&V> {
-        self.groups[group].get(row)?.as_ref()
+impl<V: StateValue> fmt::Debug for ValueState<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValueState").finish_non_exhaustive()
     }
 }
 
-impl<V: StateValue> ColumnSnapshot for ValueColumnSnapshot<V> {
-    fn holds(&self, group: usize, row: usize) -> bool {
-        self.get(group, row).is_some()
-    }
-
-    fn encode(&self, group: usize, row: usize, out: &mut Vec<u8>) -> Result<bool, postcard::Error> {
-        match self.get(group, row) {
-            Some(value) => {
-                postcard::serialize_with_flavor(value, Appender(out))?;
-                Ok(true)
-            }
-            None => Ok(false),
-        }
+impl<V: StateValue> fmt::Debug for ReducingState<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReducingState").finish_non_exhaustive()
     }
 }
 
-/// Lets postcard append to a vector that is used again for the next value.
-struct Appender<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Appender<'_> {
-    type Output = ();
-
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+impl<A: AggregateFunction> fmt::Debug for AggregatingState<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AggregatingState").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,72 @@
+//! Measuring out memory: what of a process's budget goes to batches, to stores and to state.
+
+use super::settings::{Backend, Settings};
+use crate::state::StoreBudget;
+
+/// The smallest budget of a process, in bytes.
+pub(crate) const MEMORY_MIN: u64 = 32 << 20;
+/// Code, threads' stacks, sockets and the allocator's slack, in bytes.
+const FIXED_BYTES: u64 = 12 << 20;
+/// Copies of a batch's bytes that are alive at once on its way: frames, records, parts, results.
+const BATCH_COPIES: u64 = 4;
+/// Cached rows and blocks of all stores where no budget is set, in bytes.
+const STORE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// How memory is measured out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryPlan {
+    /// For all stores together.
+    pub(crate) store: StoreBudget,
+    /// On the heap, for each operator in each subtask: its state, or its cache; `usize::MAX` is no limit.
+    pub(crate) state_bytes: usize,
+}
+
+impl MemoryPlan {
+    /// The plan for a job whose state is held in `holders` places (operators times subtasks).
+    pub(crate) fn of(settings: &Settings, holders: usize) -> Self {
+        let holders = holders.max(1) as u64;
+        let has_store = matches!(settings.backend, Backend::Sled { .. } | Backend::RocksDb { .. });
+        let batches = BATCH_COPIES * settings.batch_bytes_max as u64 * settings.batches_in_flight as u64;
+        let left = settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches).max(max / 8));
+        let for_stores = left.unwrap_or(2 * STORE_BYTES_DEFAULT);
+        let state = match (has_store, left) {
+            // A snapshot copies what changes while it is written, a table doubles when it grows.
+            (false, Some(left)) => left / 2 / holders,
+            (false, None) => u64::MAX,
+            // Half of it for encoded rows on their way, growth and the stores' own slack.
+            (true, _) => for_stores / 4 / holders,
+        };
+        Self {
+            store: StoreBudget { cache_bytes: for_stores / 4, write_buffer_bytes: for_stores / 8 },
+            state_bytes: usize::try_from(state).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_stay_within_the_budget() {
+        for max in [MEMORY_MIN, 64 << 20, 128 << 20, 1 << 30] {
+            for backend in [
+                Backend::Memory,
+                Backend::RocksDb { directory: "/d".into() },
+                Backend::Sled { directory: "/d".into() },
+            ] {
+                let settings = Settings { memory_max: Some(max), backend, ..Settings::default() };
+                let plan = MemoryPlan::of(&settings, 3);
+                let shares =
+                    plan.store.cache_bytes + plan.store.write_buffer_bytes + 3 * plan.state_bytes as u64;
+                assert!(shares < max, "{shares} of {max}");
+                assert!(plan.state_bytes > 100_000, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_budget_state_on_the_heap_has_no_limit() {
+        assert_eq!(MemoryPlan::of(&Settings::default(), 1).state_bytes, usize::MAX);
+    }
+}

@@ -1,0 +1,122 @@
+//! A flush: the rows that changed since the last one, on their way from a subtask's cache into its store.
+//!
+//! The subtask encodes them at a barrier and goes on; a background thread writes them and fixes the store's contents
+//! for the checkpoint. Until that is done nothing else may be written to the store, or the checkpoint would hold later
+//! changes: the subtask waits when it must make room.
+//!
+//! ```text
+//!   Waiting ──run──▶ Written ──release──▶ Done
+//!      │ the snapshot is dropped unwritten
+//!      ▼
+//!   Abandoned ──run by the subtask──▶ Done
+//! ```
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use super::backend::{EntryBatch, Store, StoreError};
+
+/// How long a full disk is waited for before a write fails.
+const FULL_DISK_WAIT_MAX: Duration = Duration::from_secs(600);
+/// Pause between two tries on a full disk.
+const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
+
+/// Entries on their way into a store.
+pub(crate) struct Flush {
+    store: Arc<dyn Store>,
+    progress: Mutex<Progress>,
+    changed: Condvar,
+}
+
+enum Progress {
+    Waiting(EntryBatch),
+    Running,
+    Written,
+    Abandoned(EntryBatch),
+    Done,
+}
+
+impl Flush {
+    pub(crate) fn new(store: Arc<dyn Store>, entries: EntryBatch) -> Self {
+        Self { store, progress: Mutex::new(Progress::Waiting(entries)), changed: Condvar::new() }
+    }
+
+    /// Writes the entries; the store stays as it is until [`Self::release`].
+    pub(crate) fn run(&self) -> Result<(), StoreError> {
+        let mut progress = self.lock();
+        match std::mem::replace(&mut *progress, Progress::Running) {
+            Progress::Waiting(mut entries) => {
+                drop(progress);
+                entries.sort();
+                let written = write_patiently(&*self.store, &entries);
+                self.set(match &written {
+                    Ok(()) => Progress::Written,
+                    Err(_) => Progress::Waiting(entries),
+                });
+                written
+            }
+            other => {
+                *progress = other;
+                Ok(())
+            }
+        }
+    }
+
+    /// The checkpoint has what it needs, or is given up.
+    pub(crate) fn release(&self) {
+        let mut progress = self.lock();
+        *progress = match std::mem::replace(&mut *progress, Progress::Done) {
+            Progress::Waiting(entries) | Progress::Abandoned(entries) => Progress::Abandoned(entries),
+            Progress::Running => unreachable!("who runs a flush releases it afterwards"),
+            Progress::Written | Progress::Done => Progress::Done,
+        };
+        self.changed.notify_all();
+    }
+
+    /// Returns once the entries are in the store and it may be written to again.
+    pub(crate) fn finish(&self) -> Result<(), StoreError> {
+        let mut progress = self.lock();
+        loop {
+            match std::mem::replace(&mut *progress, Progress::Done) {
+                Progress::Done => return Ok(()),
+                Progress::Abandoned(mut entries) => {
+                    drop(progress);
+                    entries.sort();
+                    let written = write_patiently(&*self.store, &entries);
+                    if written.is_err() {
+                        self.set(Progress::Abandoned(entries));
+                    }
+                    return written;
+                }
+                other => *progress = other,
+            }
+            progress = self.changed.wait(progress).expect("no code panics while it holds a flush");
+        }
+    }
+
+    fn set(&self, progress: Progress) {
+        *self.lock() = progress;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().expect("no code panics while it holds a flush")
+    }
+}
+
+/// Writes entries, waiting for room on a full disk: what the caller holds back slows the sources.
+pub(crate) fn write_patiently(store: &dyn Store, entries: &EntryBatch) -> Result<(), StoreError> {
+    let since = Instant::now();
+    let mut is_reported = false;
+    loop {
+        match store.write(entries) {
+            Err(error) if error.is_full && since.elapsed() < FULL_DISK_WAIT_MAX => {
+                if !std::mem::replace(&mut is_reported, true) {
+                    tracing::warn!(%error, "the disk is full: the job waits for room");
+                }
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How the state of a job's operators is held: backend, directory for stores, budgets and limits.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::backend::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreError, StoreFactory};
+use super::error::StateError;
+use super::limits::KeyLimitPolicy;
+use super::restore::SavedStore;
+use crate::disk::Disk;
+
+/// How operators hold their state; the same for all of a job.
+pub(crate) struct StateSetup {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// What is behind the heap, if anything.
+    pub(crate) store: Option<Arc<dyn StoreFactory>>,
+    /// What can read saved stores, by kind.
+    pub(crate) readers: Vec<Arc<dyn StoreFactory>>,
+    /// Directory for stores; emptied at every start.
+    pub(crate) work: PathBuf,
+    /// Bytes on the heap of one operator in one subtask: of its state, or of the cache before a store. `usize::MAX`:
+    /// no limit.
+    pub(crate) bytes_max: usize,
+    /// Keys of one operator on the heap, over all its subtasks.
+    pub(crate) keys_max: Option<u64>,
+    pub(crate) policy: KeyLimitPolicy,
+    opened: AtomicU64,
+}
+
+impl StateSetup {
+    pub(crate) fn new(disk: Arc<dyn Disk>, store: Option<Arc<dyn StoreFactory>>, work: PathBuf) -> Self {
+        Self {
+            disk,
+            readers: super::backend::factories(),
+            store,
+            work,
+            bytes_max: usize::MAX,
+            keys_max: None,
+            policy: KeyLimitPolicy::default(),
+            opened: AtomicU64::new(0),
+        }
+    }
+
+    /// State on the heap without limits, for tests and tools.
+    pub(crate) fn heap() -> Self {
+        Self::new(Arc::new(crate::disk::RealDisk), None, PathBuf::new())
+    }
+
+    /// Removes what an earlier process left in the directory for stores.
+    pub(crate) fn clear_work(&self) -> std::io::Result<()> {
+        if self.work.as_os_str().is_empty() { Ok(()) } else { self.disk.remove_directory(&self.work) }
+    }
+
+    fn place(&self, operator: &str) -> Result<StorePlace, StateError> {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let directory = self.work.join(format!("store-{number}"));
+        let made =
+            self.disk.remove_directory(&directory).and_then(|()| self.disk.create_directory(&directory));
+        made.map_err(|source| StateError::Directory {
+            operator: operator.to_owned(),
+            path: directory.clone(),
+            source,
+        })?;
+        Ok(StorePlace { disk: Arc::clone(&self.disk), directory })
+    }
+
+    /// An empty store.
+    pub(crate) fn create_store(
+        &self,
+        operator: &str,
+        factory: &dyn StoreFactory,
+        expiry: Option<ExpiryRules>,
+    ) -> Result<Arc<dyn Store>, StateError> {
+        let place = self.place(operator)?;
+        let store = factory.create(&place.directory.join("db"), expiry)?;
+        Ok(Arc::new(PlacedStore { store, _place: place }))
+    }
+
+    /// A store on the files of a saved one, which stay as they are.
+    pub(crate) fn link_store(
+        &self,
+        saved: &SavedStore,
+        operator: &str,
+        factory: &dyn StoreFactory,
+        expiry: Option<ExpiryRules>,
+    ) -> Result<Arc<dyn Store>, StateError> {
+        let place = self.place(operator)?;
+        let directory = place.directory.join("db");
+        let failed = |path: &Path, source| StateError::Directory {
+            operator: operator.to_owned(),
+            path: path.to_owned(),
+            source,
+        };
+        self.disk.create_directory(&directory).map_err(|source| failed(&directory, source))?;
+        for file in &saved.files {
+            let to = directory.join(&file.name);
+            let linked = if file.is_table {
+                self.disk.link(&file.path, &to)
+            } else {
+                crate::disk::copy(&*self.disk, &file.path, &to)
+            };
+            linked.map_err(|source| failed(&file.path, source))?;
+        }
+        let store = factory.open(&directory, expiry, saved.identity)?;
+        Ok(Arc::new(PlacedStore { store, _place: place }))
+    }
+
+    /// A saved store, for reading.
+    pub(crate) fn open_saved(
+        &self,
+        saved: &SavedStore,
+        operator: &str,
+    ) -> Result<Arc<dyn Store>, StateError> {
+        let Some(factory) = self.readers.iter().find(|factory| factory.kind() == saved.kind) else {
+            return Err(StateError::BackendMissing {
+                operator: operator.to_owned(),
+                backend: saved.kind.clone(),
+            });
+        };
+        self.link_store(saved, operator, &**factory, None)
+    }
+}
+
+/// A directory that goes with its store.
+struct StorePlace {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+}
+
+impl Drop for StorePlace {
+    fn drop(&mut self) {
+        if let Err(error) = self.disk.remove_directory(&self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "cannot remove a store; the next start does");
+        }
+    }
+}
+
+/// A store and its directory, which goes when the last user of the store does.
+struct PlacedStore {
+    // Dropped, and so closed, before its directory.
+    store: Box<dyn Store>,
+    _place: StorePlace,
+}
+
+impl Store for PlacedStore {
+    fn get_many(&self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8])) -> Result<(), StoreError> {
+        self.store.get_many(keys, found)
+    }
+
+    fn write(&self, entries: &EntryBatch) -> Result<(), StoreError> {
+        self.store.write(entries)
+    }
+
+    fn scan(
+        &self,
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.store.scan(from, visit)
+    }
+
+    fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
+        self.store.pin()
+    }
+
+    fn set_now(&self, now: i64) {
+        self.store.set_now(now);
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.store.memory_bytes()
+    }
+}

@@ -1,0 +1,155 @@
+//! Timers: what a keyed operator asked to be called for, by time. Timers are state.
+//!
+//! A timer is a (time, key) of one of two clocks; asking twice for the same is one timer. They fire in the order of
+//! time, then of the encoded key. The queues are persistent trees, so a snapshot shares them in constant time; they are
+//! on the heap on every backend, some 150 bytes a timer.
+
+use std::sync::Arc;
+
+use rpds::RedBlackTreeSetSync;
+use serde::{Deserialize, Serialize};
+
+use super::key::hash_encoded;
+use super::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
+
+/// Which clock a timer is set on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TimeDomain {
+    /// The stamps of the batches.
+    ProcessingTime,
+    /// The watermark.
+    EventTime,
+}
+
+/// A time in milliseconds and an encoded key.
+pub(crate) type Timer = (i64, Arc<[u8]>);
+
+/// The timers of one operator in one subtask.
+#[derive(Debug, Clone)]
+pub(crate) struct Timers {
+    queues: [RedBlackTreeSetSync<Timer>; 2],
+    range: KeyGroupRange,
+    groups: MaxParallelism,
+    /// By group of the range: set or fired since the last snapshot.
+    changed: Vec<bool>,
+}
+
+impl Timers {
+    pub(crate) fn new(range: KeyGroupRange, groups: MaxParallelism) -> Self {
+        Self {
+            queues: [RedBlackTreeSetSync::new_sync(), RedBlackTreeSetSync::new_sync()],
+            range,
+            groups,
+            changed: vec![false; range.len()],
+        }
+    }
+
+    /// Sets a timer; without effect when it is set already.
+    pub(crate) fn set(&mut self, domain: TimeDomain, time: i64, key: &[u8]) {
+        let timer = (time, Arc::from(key));
+        if !self.queue(domain).contains(&timer) {
+            self.touch(key);
+            self.queues[domain as usize].insert_mut(timer);
+        }
+    }
+
+    /// Takes a timer back; without effect when it is not set.
+    pub(crate) fn delete(&mut self, domain: TimeDomain, time: i64, key: &[u8]) {
+        if self.queues[domain as usize].remove_mut(&(time, Arc::from(key))) {
+            self.touch(key);
+        }
+    }
+
+    /// The earliest time anything is set for.
+    pub(crate) fn next_time(&self, domain: TimeDomain) -> Option<i64> {
+        self.queue(domain).first().map(|(time, _)| *time)
+    }
+
+    /// Takes at most `limit` timers that are due at `now`, in firing order.
+    pub(crate) fn take_due(&mut self, domain: TimeDomain, now: i64, limit: usize) -> Vec<Timer> {
+        let due: Vec<Timer> =
+            self.queue(domain).iter().take_while(|(time, _)| *time <= now).take(limit).cloned().collect();
+        for timer in &due {
+            self.queues[domain as usize].remove_mut(timer);
+            self.touch(&timer.1);
+        }
+        due
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queues.iter().map(RedBlackTreeSetSync::size).sum()
+    }
+
+    /// Whether timers of the group, counted from the range's first, changed since the last call of `share`.
+    pub(crate) fn is_changed(&self, index: usize) -> bool {
+        self.changed[index]
+    }
+
+    /// The timers as they are now, and a new start for `is_changed`.
+    pub(crate) fn share(&mut self) -> Self {
+        let shared = self.clone();
+        self.changed.fill(false);
+        shared
+    }
+
+    /// All timers of each group of the range, in firing order.
+    pub(crate) fn by_group(&self) -> Vec<Vec<(TimeDomain, Timer)>> {
+        let mut by_group = vec![Vec::new(); self.range.len()];
+        for domain in [TimeDomain::ProcessingTime, TimeDomain::EventTime] {
+            for timer in self.queue(domain).iter() {
+                by_group[self.index_of(&timer.1)].push((domain, timer.clone()));
+            }
+        }
+        by_group
+    }
+
+    fn queue(&self, domain: TimeDomain) -> &RedBlackTreeSetSync<Timer> {
+        &self.queues[domain as usize]
+    }
+
+    fn touch(&mut self, key: &[u8]) {
+        let index = self.index_of(key);
+        self.changed[index] = true;
+    }
+
+    fn index_of(&self, key: &[u8]) -> usize {
+        let group = KeyGroup::of(hash_encoded(key), self.groups);
+        assert!(self.range.contains(group), "a timer belongs to a key of the subtask");
+        usize::from(group.0 - self.range.start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timers() -> Timers {
+        let groups = MaxParallelism::default();
+        Timers::new(KeyGroupRange::of_subtask(0, 1, groups), groups)
+    }
+
+    #[test]
+    fn timers_fire_once_in_the_order_of_time_and_key() {
+        let mut timers = timers();
+        for (time, key) in [(7, 2u8), (5, 9), (7, 1), (5, 9), (8, 0)] {
+            timers.set(TimeDomain::EventTime, time, &[key]);
+        }
+        timers.set(TimeDomain::ProcessingTime, 1, &[3]);
+        timers.delete(TimeDomain::EventTime, 8, &[0]);
+        assert_eq!(timers.next_time(TimeDomain::EventTime), Some(5));
+        let due = timers.take_due(TimeDomain::EventTime, 7, 10);
+        let due: Vec<(i64, u8)> = due.iter().map(|(time, key)| (*time, key[0])).collect();
+        assert_eq!(due, [(5, 9), (7, 1), (7, 2)]);
+        assert_eq!(timers.len(), 1);
+    }
+
+    #[test]
+    fn a_shared_copy_does_not_see_later_changes() {
+        let mut timers = timers();
+        timers.set(TimeDomain::ProcessingTime, 1, &[3]);
+        let shared = timers.share();
+        timers.set(TimeDomain::ProcessingTime, 2, &[3]);
+        assert_eq!((shared.len(), timers.len()), (1, 2));
+        assert_eq!((0..128).filter(|index| timers.is_changed(*index)).count(), 1);
+    }
+}
