@@ -158,6 +158,11 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]
     pub threads: Option<u16>,
 
+    /// An operator that does not return within this time has failed, and the job goes on without its thread; `0s` waits for
+    /// ever [default: 60s]
+    #[arg(long, value_name = "TIME", help_heading = "Runtime")]
+    pub batch_timeout: Option<Interval>,
+
     /// Append results to this file instead of printing them
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     pub output: Option<PathBuf>,

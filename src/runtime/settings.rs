@@ -14,6 +14,8 @@ pub(crate) const PARALLELISM_LIMIT: usize = 64;
 pub(crate) const THREADS_LIMIT: usize = 64;
 /// Bounds of `batch_frames_max`.
 pub(crate) const BATCH_FRAMES_LIMIT: usize = 1 << 20;
+/// Least `batch_timeout`.
+pub(crate) const BATCH_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Bounds of `batch_bytes_max`.
 pub(crate) const BATCH_BYTES_LIMIT: usize = 16 << 20;
 
@@ -116,6 +118,9 @@ pub struct Settings {
     /// A frame that operators failed on this often is skipped and kept in the dead-letter file, at least 2. Needs the
     /// journal. Default 3.
     pub frame_attempts_max: u32,
+    /// A subtask that takes longer for a batch, or for a frame of one that goes frame by frame, counts as failed, and its
+    /// thread is abandoned; found at a quarter more at the latest. At least 10 ms; `None` waits for ever. Default 60 s.
+    pub batch_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -135,6 +140,7 @@ impl Default for Settings {
             checkpoint_timeout: Duration::from_secs(600),
             restart: RestartStrategy::default(),
             frame_attempts_max: 3,
+            batch_timeout: Some(Duration::from_secs(60)),
         }
     }
 }
@@ -161,6 +167,9 @@ impl Settings {
         within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
         if self.frame_attempts_max < 2 {
             return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
+        }
+        if let Some(timeout) = self.batch_timeout.filter(|timeout| *timeout < BATCH_TIMEOUT_MIN) {
+            return Err(format!("batch-timeout is {timeout:?}; it must be at least {BATCH_TIMEOUT_MIN:?}"));
         }
         if let Some(journal) = &self.journal {
             if !((64 << 10)..=(1 << 30)).contains(&journal.segment_bytes) {

@@ -1,16 +1,4 @@
-//! The job supervisor: starts the job, rewinds it when an operator fails, ends it in order.
-//!
-//! ```text
-//!            start                failure            budget left, after the delay
-//!  Starting ───────▶ Running ───────────────▶ Rewinding ───────────────▶ Running
-//!                      │ all sources ended       │ budget spent
-//!                      ▼                         ▼
-//!                   Draining ──last checkpoint──▶ Ended
-//! ```
-//!
-//! A rewind restores every subtask from the newest completed checkpoint and replays what came since from the journal;
-//! sources and sinks keep their connections. Without a journal readings since that checkpoint are lost: they are
-//! counted and logged.
+//! The supervisor actor: carries out what `failures` and the watchdog decide.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,64 +7,39 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::{Attempt, Offset};
-use super::coordinator::CheckpointCoordinator;
-use super::error::JobError;
-use super::journal_actor::JournalActor;
-use super::messages::{
-    AbortPending, JobFailed, PauseSealing, ResetSink, RestoreSubtask, ResumeCheckpoints, ResumeSealing,
-    SkipFrame, SourceFinished, SubtaskFailed, TakeLastCheckpoint,
-};
-use super::report::{JobReport, Restored};
-use super::restart::{RestartBudget, RestartStrategy, Verdict};
-use super::sequencer::Sequencer;
-use super::sequencing::ReplayFrom;
-use super::sink_actor::SinkActor;
-use super::source_actor::SourceActor;
-use super::stop::StopHandle;
-use super::subtask::Subtask;
+use super::failures::{Decision, Failure, Failures, Poison};
+use super::job_actors::JobActors;
+use super::watchdog::Watchdog;
 use crate::checkpoint::Contents;
 use crate::metrics::{JobMetrics, RejectCause};
 use crate::operator::OperatorError;
+use crate::runtime::batch::Attempt;
+use crate::runtime::deployment::{Blueprint, Deployments};
+use crate::runtime::error::JobError;
+use crate::runtime::job::CONTROL_MAILBOX;
+use crate::runtime::messages::{
+    AbortPending, ConnectStages, JobFailed, PauseSealing, SkipFrame, SourceFinished, SubtaskFailed,
+    TakeLastCheckpoint,
+};
+use crate::runtime::progress::Work;
+use crate::runtime::report::{JobReport, Restored};
+use crate::runtime::sequencer::notify;
+use crate::runtime::sequencing::ReplayFrom;
+use crate::runtime::source_actor::SourceActor;
+use crate::runtime::stop::StopHandle;
 
 /// How often the supervisor looks whether every actor still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The actors of a job.
-pub(crate) struct JobActors {
-    pub(crate) sequencer: Addr<Sequencer>,
-    pub(crate) coordinator: Addr<CheckpointCoordinator>,
-    pub(crate) subtasks: Vec<Addr<Subtask>>,
-    pub(crate) sinks: Vec<Addr<SinkActor>>,
-    pub(crate) journal: Option<Addr<JournalActor>>,
-}
-
-impl JobActors {
-    /// The kind of an actor that no longer takes messages.
-    fn lost(&self, sources: &[Addr<SourceActor>]) -> Option<&'static str> {
-        if sources.iter().any(|source| !source.connected()) {
-            Some("source")
-        } else if !self.sequencer.connected() {
-            Some("sequencer")
-        } else if !self.coordinator.connected() {
-            Some("checkpoint coordinator")
-        } else if self.subtasks.iter().any(|subtask| !subtask.connected()) {
-            Some("subtask")
-        } else if self.sinks.iter().any(|sink| !sink.connected()) {
-            Some("sink")
-        } else if self.journal.as_ref().is_some_and(|journal| !journal.connected()) {
-            Some("journal")
-        } else {
-            None
-        }
-    }
-}
+/// How often a rewind looks whether the batches under way are through.
+const QUIET_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Launcher → supervisor: the job's actors and where to begin.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StartJob {
     pub(crate) actors: JobActors,
+    /// What the subtasks are made from.
+    pub(crate) blueprint: Blueprint,
     pub(crate) contents: Option<Arc<Contents>>,
     pub(crate) restored: Option<Restored>,
     /// Where a job without a checkpoint begins.
@@ -97,15 +60,31 @@ enum Phase {
     Ended,
 }
 
+/// What a supervisor begins with.
+pub(crate) struct Orders {
+    pub(crate) failures: Failures,
+    /// Longest time a subtask may take for a batch.
+    pub(crate) batch_timeout: Option<Duration>,
+    /// Asks the job to end.
+    pub(crate) stop: StopHandle,
+    /// Asks the sources to end.
+    pub(crate) source_stop: CancellationToken,
+    pub(crate) metrics: Arc<JobMetrics>,
+    /// Where to report the end.
+    pub(crate) outcome: oneshot::Sender<Result<JobReport, JobError>>,
+}
+
 /// Watches over one job.
 pub(crate) struct JobSupervisor {
     phase: Phase,
-    actors: Option<Arc<JobActors>>,
+    actors: Option<JobActors>,
+    deployments: Option<Deployments>,
     sources: Vec<Addr<SourceActor>>,
     sources_running: usize,
-    budget: RestartBudget,
+    failures: Failures,
+    batch_timeout: Option<Duration>,
+    watchdog: Watchdog,
     attempt: Attempt,
-    failures: u64,
     stop: StopHandle,
     source_stop: CancellationToken,
     metrics: Arc<JobMetrics>,
@@ -116,9 +95,6 @@ pub(crate) struct JobSupervisor {
     draining: bool,
     begins_at: ReplayFrom,
     has_journal: bool,
-    frame_attempts_max: u32,
-    /// A batch that failed, and how often in a row.
-    suspect: Option<(Offset, u32)>,
     start_sources: Option<StartSources>,
     /// A rewind that waits for its delay, and the readings sealed before it.
     delayed: Option<(SpawnHandle, u64)>,
@@ -126,57 +102,66 @@ pub(crate) struct JobSupervisor {
 }
 
 impl JobSupervisor {
-    pub(crate) fn new(
-        budget: RestartBudget,
-        frame_attempts_max: u32,
-        stop: StopHandle,
-        source_stop: CancellationToken,
-        metrics: Arc<JobMetrics>,
-        outcome: oneshot::Sender<Result<JobReport, JobError>>,
-    ) -> Self {
+    pub(crate) fn new(orders: Orders) -> Self {
         Self {
             phase: Phase::Starting,
             actors: None,
+            deployments: None,
             sources: Vec::new(),
             sources_running: 0,
-            budget,
+            failures: orders.failures,
+            batch_timeout: orders.batch_timeout,
+            watchdog: Watchdog::default(),
             attempt: Attempt(0),
-            failures: 0,
-            stop,
-            source_stop,
-            metrics,
+            stop: orders.stop,
+            source_stop: orders.source_stop,
+            metrics: orders.metrics,
             restored: None,
             readings_accounted: 0,
             draining: false,
-            begins_at: ReplayFrom { offset: Offset(0), readings: 0, suspect: None },
+            begins_at: ReplayFrom::default(),
             has_journal: false,
-            frame_attempts_max,
-            suspect: None,
             start_sources: None,
             delayed: None,
-            outcome: Some(outcome),
+            outcome: Some(orders.outcome),
         }
     }
 
-    fn actors(&self) -> Arc<JobActors> {
-        Arc::clone(self.actors.as_ref().expect("the job was started"))
+    fn actors(&self) -> &JobActors {
+        self.actors.as_ref().expect("the job was started")
+    }
+
+    /// Tells the sequencer who takes its batches.
+    fn connect_stages(&self, context: &Context<Self>) {
+        let Some(deployments) = &self.deployments else { return };
+        let JobActors { sequencer, coordinator, sinks, journal } = self.actors().clone();
+        let subtasks = deployments.current().source_subtasks();
+        let supervisor = context.address();
+        notify(&sequencer, ConnectStages { subtasks, coordinator, sinks, journal, supervisor });
     }
 
     /// Restores every subtask for a new attempt and lets the batches flow.
     fn begin_attempt(&mut self, contents: Option<Arc<Contents>>, context: &mut Context<Self>) {
+        let Some(deployments) = &self.deployments else { return };
+        let subtasks = deployments.current().addresses();
         self.attempt = self.attempt.next();
-        let from = contents.as_ref().map_or(self.begins_at, |contents| ReplayFrom {
-            // The journal may begin behind the checkpoint after a loss.
-            offset: contents.manifest.offset.max(self.begins_at.offset),
-            readings: contents.manifest.readings,
-            suspect: None,
-        });
-        let is_suspect = |(_, failures): &(Offset, u32)| failures + 1 >= self.frame_attempts_max;
-        let from = ReplayFrom { suspect: self.suspect.filter(is_suspect).map(|(offset, _)| offset), ..from };
-        let restored = restore_all(self.actors(), self.attempt, contents, from);
+        let begins_at = match &contents {
+            None => self.begins_at.clone(),
+            Some(contents) => ReplayFrom {
+                // The journal may begin behind the checkpoint after a loss.
+                offset: contents.manifest.offset.max(self.begins_at.offset),
+                readings: contents.manifest.readings,
+                ..ReplayFrom::default()
+            },
+        };
+        let from = ReplayFrom { suspects: self.failures.suspects(), ..begins_at };
+        let restored = self.actors().clone().restore(subtasks, self.attempt, contents, from);
         context.wait(restored.into_actor(self).map(|outcome, actor, context| match outcome {
             Ok(()) => actor.attempt_began(context),
-            Err(cause) => actor.failed("restore".to_owned(), cause, context),
+            Err(cause) => {
+                let place = "restore".to_owned();
+                actor.failed(Failure { place, work: None, cause }, context);
+            }
         }));
     }
 
@@ -217,32 +202,46 @@ impl JobSupervisor {
         }
     }
 
-    /// Counts failures on one batch: from the last but one attempt on it is replayed frame by frame, and a frame found
-    /// then, on the last attempt, is poison.
-    fn suspect(&mut self, offset: Offset, frame: Option<u64>) -> Option<(Offset, u64)> {
-        if !self.has_journal {
-            return None;
+    /// An operator failed: rewinds or gives up.
+    fn failed(&mut self, failure: Failure, context: &mut Context<Self>) {
+        let decision = self.failures.judge(&failure, Instant::now());
+        let Failure { place, cause, .. } = failure;
+        let Decision::Rewind { delay, poison } = decision else { return self.give_up(place, cause) };
+        if let Some(poison) = poison {
+            self.skip_poison(poison, &cause, context);
         }
-        let failures = match self.suspect {
-            Some((suspect, failures)) if suspect == offset => failures + 1,
-            _ => 1,
-        };
-        self.suspect = Some((offset, failures));
-        frame.filter(|_| failures >= self.frame_attempts_max).map(|frame| (offset, frame))
+        tracing::error!(%place, %cause, ?delay, "operator failed: the job rewinds to its last checkpoint");
+        if self.delayed.is_some() {
+            // The rewind that is about to begin covers this failure too.
+            return;
+        }
+        self.phase = Phase::Rewinding;
+        let paused = self.actors().sequencer.send(PauseSealing);
+        context.wait(paused.into_actor(self).map(move |sealed, actor, context| {
+            actor.rewind_after(delay, sealed.unwrap_or(0), context);
+        }));
     }
 
-    /// Gives up a frame, then rewinds.
-    fn skip_poison(
-        &mut self,
-        (offset, frame): (Offset, u64),
-        cause: &OperatorError,
-        context: &mut Context<Self>,
-    ) {
+    fn give_up(&mut self, place: String, cause: OperatorError) {
+        let error = match (cause, &self.restored) {
+            (OperatorError::State(source), Some(restored)) => {
+                JobError::Restore { checkpoint: restored.checkpoint, source: Box::new(source) }
+            }
+            (OperatorError::State(source), None) => JobError::Open(Box::new(source)),
+            (cause, _) => {
+                let failures = self.failures.count();
+                JobError::RestartsExhausted { failures, place, cause: Box::new(cause) }
+            }
+        };
+        self.end(Err(error));
+    }
+
+    /// Gives up a frame.
+    fn skip_poison(&mut self, poison: Poison, cause: &OperatorError, context: &mut Context<Self>) {
         let Some(journal) = self.actors().journal.clone() else { return };
+        let Poison { offset, frame } = poison;
         tracing::error!(%offset, frame, %cause, "a frame fails every time: it is skipped and kept in the dead-letter file");
         self.metrics.add_rejected("dead-letter", RejectCause::POISON, 1);
-        self.suspect = None;
-        self.budget.forgive();
         let skipped = journal.send(SkipFrame { offset, frame, cause: cause.to_string() });
         context.wait(skipped.into_actor(self).map(|outcome, actor, _| match outcome {
             Ok(Ok(())) => {}
@@ -251,45 +250,42 @@ impl JobSupervisor {
         }));
     }
 
-    fn failed(&mut self, place: String, cause: OperatorError, context: &mut Context<Self>) {
-        self.failures += 1;
-        // State that does not fit will not fit the next time either.
-        let verdict = match &cause {
-            OperatorError::State(_) => Verdict::GiveUp,
-            OperatorError::Failed(_) | OperatorError::Panicked(_) => self.budget.on_failure(Instant::now()),
-        };
-        match verdict {
-            Verdict::GiveUp => {
-                let error = match (cause, &self.restored) {
-                    (OperatorError::State(source), Some(restored)) => {
-                        JobError::Restore { checkpoint: restored.checkpoint, source: Box::new(source) }
-                    }
-                    (OperatorError::State(source), None) => JobError::Open(Box::new(source)),
-                    (cause, _) => {
-                        JobError::RestartsExhausted { failures: self.failures, place, cause: Box::new(cause) }
-                    }
-                };
-                self.end(Err(error));
-            }
-            Verdict::RestartAfter(delay) => {
-                tracing::error!(%place, %cause, ?delay, "operator failed: the job rewinds to its last checkpoint");
-                self.phase = Phase::Rewinding;
-                let paused = self.actors().sequencer.send(PauseSealing);
-                context.wait(paused.into_actor(self).map(move |sealed, actor, context| {
-                    let sealed = sealed.unwrap_or(0);
-                    let delayed = context.run_later(delay, move |actor, context| {
-                        actor.delayed = None;
-                        actor.rewind(sealed, context);
-                    });
-                    actor.delayed = Some((delayed, sealed));
-                }));
-            }
+    /// Looks for a subtask that does not return; abandons the deployment it is in.
+    fn look_for_hangs(&mut self, timeout: Duration, context: &mut Context<Self>) {
+        if self.phase != Phase::Running && self.delayed.is_none() {
+            return;
         }
+        let Some(deployments) = &mut self.deployments else { return };
+        let subtasks = deployments.current().subtasks();
+        let Some(hung) = self.watchdog.look(subtasks.iter().map(|subtask| &*subtask.progress)) else {
+            return;
+        };
+        let place = format!("{} at batch {}", subtasks[hung.subtask].place, hung.work.offset);
+        JobMetrics::add(&self.metrics.hangs, 1);
+        if let Err(error) = deployments.replace(&context.address(), &place) {
+            return self.end(Err(error));
+        }
+        self.watchdog.forget();
+        self.connect_stages(context);
+        let cause = OperatorError::Hung { timeout };
+        self.failed(Failure { place, work: Some(hung.work), cause }, context);
+    }
+
+    fn rewind_after(&mut self, delay: Duration, readings_sealed: u64, context: &mut Context<Self>) {
+        let delayed = context.run_later(delay, move |actor, context| {
+            actor.delayed = None;
+            actor.rewind(readings_sealed, context);
+        });
+        self.delayed = Some((delayed, readings_sealed));
     }
 
     fn rewind(&mut self, readings_sealed: u64, context: &mut Context<Self>) {
         if self.phase != Phase::Rewinding {
             return;
+        }
+        if self.deployments.as_ref().is_some_and(|deployments| deployments.current().is_busy()) {
+            // One that never ends its batch is for the watchdog, which cannot look while subtasks are restored.
+            return self.rewind_after(QUIET_INTERVAL, readings_sealed, context);
         }
         JobMetrics::add(&self.metrics.restarts, 1);
         let newest = self.actors().coordinator.send(AbortPending);
@@ -357,52 +353,41 @@ impl JobSupervisor {
             rejected: metrics.rejected(),
             readings_lost: JobMetrics::get(&metrics.readings_lost),
             restarts: JobMetrics::get(&metrics.restarts),
+            hangs: JobMetrics::get(&metrics.hangs),
             checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
         }
     }
 
     fn check_liveness(&mut self) {
-        if self.phase != Phase::Ended
-            && let Some(lost) = self.actors.as_ref().and_then(|actors| actors.lost(&self.sources))
-        {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let subtasks_live = self.deployments.as_ref().is_none_or(|all| all.current().is_connected());
+        let lost = if self.sources.iter().any(|source| !source.connected()) {
+            Some("source")
+        } else if !subtasks_live {
+            Some("subtask")
+        } else {
+            self.actors.as_ref().and_then(JobActors::lost)
+        };
+        if let Some(lost) = lost {
             self.end(Err(JobError::ActorLost(lost)));
         }
     }
-}
-
-/// Restores subtasks, sinks and coordinator for `attempt`, then resumes the sequencer. In this order no part of the
-/// attempt can reach an actor that does not expect it.
-async fn restore_all(
-    actors: Arc<JobActors>,
-    attempt: Attempt,
-    contents: Option<Arc<Contents>>,
-    from: ReplayFrom,
-) -> Result<(), OperatorError> {
-    let gone = |_| OperatorError::failed("an actor is gone");
-    // All at once: they are on several threads.
-    let restoring: Vec<_> = actors
-        .subtasks
-        .iter()
-        .map(|subtask| subtask.send(RestoreSubtask { attempt, contents: contents.clone() }))
-        .map(actix::spawn)
-        .collect();
-    for restored in restoring {
-        restored.await.map_err(|_| OperatorError::failed("restoring was cancelled"))?.map_err(gone)??;
-    }
-    for sink in &actors.sinks {
-        sink.send(ResetSink { attempt }).await.map_err(gone)?;
-    }
-    actors.coordinator.send(ResumeCheckpoints { attempt }).await.map_err(gone)?;
-    actors.sequencer.send(ResumeSealing { attempt, from }).await.map_err(gone)
 }
 
 impl Actor for JobSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(super::job::CONTROL_MAILBOX);
+        context.set_mailbox_capacity(CONTROL_MAILBOX);
         context.run_interval(LIVENESS_INTERVAL, |actor, _| actor.check_liveness());
+        if let Some(timeout) = self.batch_timeout {
+            context.run_interval(Watchdog::interval(timeout), move |actor, context| {
+                actor.look_for_hangs(timeout, context);
+            });
+        }
     }
 }
 
@@ -410,7 +395,7 @@ impl Handler<StartJob> for JobSupervisor {
     type Result = ();
 
     fn handle(&mut self, message: StartJob, context: &mut Self::Context) {
-        self.actors = Some(Arc::new(message.actors));
+        self.actors = Some(message.actors);
         self.restored = message.restored;
         self.begins_at = message.begins_at;
         self.has_journal = message.has_journal;
@@ -419,6 +404,11 @@ impl Handler<StartJob> for JobSupervisor {
         let stop = self.stop.clone();
         let stopped = async move { stop.stopped().await };
         context.spawn(stopped.into_actor(self).map(|(), actor, context| actor.stop_asked(context)));
+        match Deployments::begin(message.blueprint, &context.address()) {
+            Ok(deployments) => self.deployments = Some(deployments),
+            Err(error) => return self.end(Err(error)),
+        }
+        self.connect_stages(context);
         self.begin_attempt(message.contents, context);
     }
 }
@@ -428,13 +418,9 @@ impl Handler<SubtaskFailed> for JobSupervisor {
 
     fn handle(&mut self, message: SubtaskFailed, context: &mut Self::Context) {
         if message.attempt == self.attempt && self.phase == Phase::Running {
-            let place = format!("{} at batch {}", message.place, message.offset);
-            let poison = self.suspect(message.offset, message.frame);
-            let budgeted = !matches!(self.budget.strategy(), RestartStrategy::None);
-            if let Some(poison) = poison.filter(|_| budgeted) {
-                self.skip_poison(poison, &message.cause, context);
-            }
-            self.failed(place, message.cause, context);
+            let SubtaskFailed { place, offset, frame, cause, .. } = message;
+            let place = format!("{place} at batch {offset}");
+            self.failed(Failure { place, work: Some(Work { offset, frame }), cause }, context);
         }
     }
 }
