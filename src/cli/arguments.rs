@@ -15,7 +15,7 @@ Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server cannot be reached
-  70   an operator kept failing, the runtime did, or `journal` found damage
+  70   an operator kept failing or hanging, the runtime failed, or `journal` found damage
   73   the checkpoint directory cannot be used
   74   results or the last checkpoint could not be written
   78   a setting is wrong, or the saved state does not fit the job

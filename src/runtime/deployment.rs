@@ -130,9 +130,9 @@ impl Deployment {
         self.subtasks.iter().all(|subtask| subtask.address.connected())
     }
 
-    /// True while a subtask is in the middle of a batch.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.subtasks.iter().any(|subtask| subtask.progress.current().is_some())
+    /// Closes every subtask until it is restored. Returns how many are still in the middle of a batch.
+    pub(crate) fn close(&self) -> usize {
+        self.subtasks.iter().filter_map(|subtask| subtask.progress.close()).count()
     }
 
     /// Abandons every subtask. Returns the threads that are in the middle of something, perhaps for ever.

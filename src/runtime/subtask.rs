@@ -17,7 +17,7 @@ use super::alignment::Alignment;
 use super::batch::{Attempt, BatchHeader, Pace};
 use super::coordinator::CheckpointCoordinator;
 use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
-use super::progress::{Abandoned, Progress, Work};
+use super::progress::{Halted, Progress, Work};
 use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
@@ -170,6 +170,7 @@ impl Subtask {
             Ok((chain, key_count))
         })?;
         self.running = Some((message.attempt, chain));
+        self.wiring.progress.open();
         Ok(key_count)
     }
 }
@@ -177,7 +178,8 @@ impl Subtask {
 /// Why a batch was not processed.
 enum Interruption {
     Failed(Failure),
-    Abandoned,
+    /// The attempt is over, or another subtask has taken over.
+    Halted,
 }
 
 impl From<Failure> for Interruption {
@@ -186,9 +188,9 @@ impl From<Failure> for Interruption {
     }
 }
 
-impl From<Abandoned> for Interruption {
-    fn from(_: Abandoned) -> Self {
-        Self::Abandoned
+impl From<Halted> for Interruption {
+    fn from(_: Halted) -> Self {
+        Self::Halted
     }
 }
 
@@ -280,8 +282,7 @@ impl Handler<DeliverPart> for Subtask {
             match self.process(header, parts) {
                 Ok(()) => {}
                 Err(Interruption::Failed(failure)) => return self.fail(header, failure, context),
-                // Another subtask has taken over.
-                Err(Interruption::Abandoned) => return self.drop_state(),
+                Err(Interruption::Halted) => return self.drop_state(),
             }
         }
     }

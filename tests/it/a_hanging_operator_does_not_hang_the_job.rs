@@ -1,5 +1,6 @@
 //! An operator that does not return costs its thread, not the job: everything else goes on elsewhere.
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,12 +10,14 @@ use tidegate::{
     Settings, StopHandle, TcpConnect, ValueStateDescriptor,
 };
 
-use crate::support::{Averages, Latch, LineServer, join, send, start_job, wait_until};
+use crate::support::{Averages, Latch, LineServer, join, send, start_child, start_job, wait_until};
 
 /// A value operators hang on.
 const HANG: i64 = 666_666;
 /// A value operators panic on.
 const PANIC: i64 = 777_777;
+/// Set in the process that ends while a thread of it is stuck.
+const CHILD: &str = "TIDEGATE_TEST_STUCK_CHILD";
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 fn settings() -> Settings {
@@ -216,4 +219,54 @@ fn unless_the_strategy_is_to_give_up() {
     assert!(matches!(&error, JobError::RestartsExhausted { failures: 1, .. }), "another error: {error}");
     assert!(error.to_string().contains("did not return within 200ms"), "{error}");
     latch.open();
+}
+
+/// A job whose operator never returns, asked to stop as soon as it hangs.
+fn stop_while_it_hangs() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = LineServer::start();
+    let (hangs, stop, collected) = (Arc::new(AtomicBool::new(false)), StopHandle::new(), Collected::new());
+    let job = start_job({
+        let (address, collected, hangs, stop) =
+            (server.address(), collected.clone(), Arc::clone(&hangs), stop.clone());
+        let backend = Backend::File { directory: directory.path().to_owned() };
+        move || {
+            let environment = Environment::with_settings("stopped", Settings { backend, ..settings() });
+            let source = TcpConnect::new(address.to_string()).retry(Retry::Forever);
+            let hang = move || loop {
+                hangs.store(true, Ordering::SeqCst);
+                std::thread::park();
+            };
+            averages(&environment, |from| from.connect(source), hang, &collected);
+            environment.execute_until(stop)
+        }
+    });
+    let mut connection = server.accept();
+    send(&mut connection, format!("1 10\n1 {HANG}\n1 20\n"));
+    wait_until(|| hangs.load(Ordering::SeqCst), || "the operator was not reached".to_owned());
+    stop.stop();
+    let report = join(job).expect("the job ends in order");
+    assert_eq!(collected.text(), "(1,15)\n", "{report:?}");
+    assert!(report.hangs >= 3 && report.checkpoints_completed >= 1, "{report:?}");
+}
+
+#[test]
+fn a_process_that_is_asked_to_stop_drains_and_ends() {
+    if std::env::var_os(CHILD).is_some() {
+        return stop_while_it_hangs();
+    }
+    // The stuck threads end with their process, here as in a program.
+    let name = "a_hanging_operator_does_not_hang_the_job::a_process_that_is_asked_to_stop_drains_and_ends";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", name, "--nocapture"]).env(CHILD, "1").stdout(Stdio::null());
+    let mut child = start_child(&mut command).unwrap();
+    let mut status = None;
+    wait_until(
+        || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        },
+        || "the process does not end".to_owned(),
+    );
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
 }

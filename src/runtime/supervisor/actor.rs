@@ -283,7 +283,8 @@ impl JobSupervisor {
         if self.phase != Phase::Rewinding {
             return;
         }
-        if self.deployments.as_ref().is_some_and(|deployments| deployments.current().is_busy()) {
+        let busy = self.deployments.as_ref().map_or(0, |deployments| deployments.current().close());
+        if busy > 0 {
             // One that never ends its batch is for the watchdog, which cannot look while subtasks are restored.
             return self.rewind_after(QUIET_INTERVAL, readings_sealed, context);
         }

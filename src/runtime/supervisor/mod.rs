@@ -20,8 +20,9 @@
 //! | the restart budget is spent, or [`ABANDONED_THREADS_MAX`] threads are stuck | | the job ends with the cause |
 //! | any other actor ends | `LIVENESS_INTERVAL` | the job ends |
 //!
-//! The watchdog sees `process` and everything else a batch runs through, also the drop of operators that failed. It does
-//! not see an `open` that does not return, or state that takes for ever to serialize.
+//! The watchdog sees everything a batch runs through: closures, `process`, formats, the drop of operators that failed.
+//! It does not see what hangs while the job is restored (an `open`, the drop of operators that did not fail) or while a
+//! checkpoint is written (serializing state).
 
 mod actor;
 mod failures;
