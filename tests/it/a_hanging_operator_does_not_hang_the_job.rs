@@ -197,7 +197,7 @@ fn but_not_for_ever() {
     });
     let error = join(job).expect_err("too many threads are stuck");
     let JobError::ThreadsStuck { threads, .. } = &error else { panic!("another error: {error}") };
-    assert_eq!(*threads, 9, "{error}");
+    assert!(*threads > 8, "{error}");
     assert!(error.to_string().contains("flat-map-2"), "{error}");
     latch.open();
 }

@@ -1,26 +1,22 @@
 //! The supervisor actor: carries out what `failures` and the watchdog decide.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::failures::{Decision, Failure, Failures, Poison};
+use super::failures::{Failure, Failures};
 use super::job_actors::JobActors;
 use super::watchdog::Watchdog;
 use crate::checkpoint::Contents;
-use crate::metrics::{JobMetrics, RejectCause};
-use crate::operator::OperatorError;
+use crate::metrics::JobMetrics;
 use crate::runtime::batch::Attempt;
 use crate::runtime::deployment::{Blueprint, Deployments};
 use crate::runtime::error::JobError;
 use crate::runtime::job::CONTROL_MAILBOX;
-use crate::runtime::messages::{
-    AbortPending, ConnectStages, JobFailed, PauseSealing, SkipFrame, SourceFinished, SubtaskFailed,
-    TakeLastCheckpoint,
-};
+use crate::runtime::messages::{ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint};
 use crate::runtime::progress::Work;
 use crate::runtime::report::{JobReport, Restored};
 use crate::runtime::sequencer::notify;
@@ -30,8 +26,6 @@ use crate::runtime::stop::StopHandle;
 
 /// How often the supervisor looks whether every actor still lives.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
-/// How often a rewind looks whether the batches under way are through.
-const QUIET_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Launcher → supervisor: the job's actors and where to begin.
 #[derive(Message)]
@@ -53,7 +47,7 @@ pub(crate) struct StartJob {
 type StartSources = Box<dyn FnOnce() -> Vec<Addr<SourceActor>> + Send>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Starting,
     Running,
     Rewinding,
@@ -76,29 +70,29 @@ pub(crate) struct Orders {
 
 /// Watches over one job.
 pub(crate) struct JobSupervisor {
-    phase: Phase,
-    actors: Option<JobActors>,
-    deployments: Option<Deployments>,
-    sources: Vec<Addr<SourceActor>>,
-    sources_running: usize,
-    failures: Failures,
-    batch_timeout: Option<Duration>,
-    watchdog: Watchdog,
-    attempt: Attempt,
-    stop: StopHandle,
-    source_stop: CancellationToken,
-    metrics: Arc<JobMetrics>,
-    restored: Option<Restored>,
+    pub(super) phase: Phase,
+    pub(super) actors: Option<JobActors>,
+    pub(super) deployments: Option<Deployments>,
+    pub(super) sources: Vec<Addr<SourceActor>>,
+    pub(super) sources_running: usize,
+    pub(super) failures: Failures,
+    pub(super) batch_timeout: Option<Duration>,
+    pub(super) watchdog: Watchdog,
+    pub(super) attempt: Attempt,
+    pub(super) stop: StopHandle,
+    pub(super) source_stop: CancellationToken,
+    pub(super) metrics: Arc<JobMetrics>,
+    pub(super) restored: Option<Restored>,
     /// Readings, on the sequencer's count, that are in the restored state or were counted as lost.
-    readings_accounted: u64,
+    pub(super) readings_accounted: u64,
     /// The last checkpoint was asked for.
-    draining: bool,
-    begins_at: ReplayFrom,
-    has_journal: bool,
-    start_sources: Option<StartSources>,
+    pub(super) draining: bool,
+    pub(super) begins_at: ReplayFrom,
+    pub(super) has_journal: bool,
+    pub(super) start_sources: Option<StartSources>,
     /// A rewind that waits for its delay, and the readings sealed before it.
-    delayed: Option<(SpawnHandle, u64)>,
-    outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
+    pub(super) delayed: Option<(SpawnHandle, u64)>,
+    pub(super) outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
 }
 
 impl JobSupervisor {
@@ -127,65 +121,17 @@ impl JobSupervisor {
         }
     }
 
-    fn actors(&self) -> &JobActors {
+    pub(super) fn actors(&self) -> &JobActors {
         self.actors.as_ref().expect("the job was started")
     }
 
     /// Tells the sequencer who takes its batches.
-    fn connect_stages(&self, context: &Context<Self>) {
+    pub(super) fn connect_stages(&self, context: &Context<Self>) {
         let Some(deployments) = &self.deployments else { return };
         let JobActors { sequencer, coordinator, sinks, journal } = self.actors().clone();
         let subtasks = deployments.current().source_subtasks();
         let supervisor = context.address();
         notify(&sequencer, ConnectStages { subtasks, coordinator, sinks, journal, supervisor });
-    }
-
-    /// Restores every subtask for a new attempt and lets the batches flow.
-    fn begin_attempt(&mut self, contents: Option<Arc<Contents>>, context: &mut Context<Self>) {
-        let Some(deployments) = &self.deployments else { return };
-        let subtasks = deployments.current().addresses();
-        self.attempt = self.attempt.next();
-        let begins_at = match &contents {
-            None => self.begins_at.clone(),
-            Some(contents) => ReplayFrom {
-                // The journal may begin behind the checkpoint after a loss.
-                offset: contents.manifest.offset.max(self.begins_at.offset),
-                readings: contents.manifest.readings,
-                ..ReplayFrom::default()
-            },
-        };
-        let from = ReplayFrom { suspects: self.failures.suspects(), ..begins_at };
-        let restored = self.actors().clone().restore(subtasks, self.attempt, contents, from);
-        context.wait(restored.into_actor(self).map(|outcome, actor, context| match outcome {
-            Ok(()) => actor.attempt_began(context),
-            Err(cause) => {
-                let place = "restore".to_owned();
-                actor.failed(Failure { place, work: None, cause }, context);
-            }
-        }));
-    }
-
-    fn attempt_began(&mut self, context: &mut Context<Self>) {
-        if self.phase == Phase::Ended {
-            return;
-        }
-        self.phase = Phase::Running;
-        if let Some(start_sources) = self.start_sources.take() {
-            self.report_start();
-            self.sources = start_sources();
-            self.sources_running = self.sources.len();
-        }
-        self.drain_if_ended(context);
-    }
-
-    fn report_start(&self) {
-        match &self.restored {
-            None => tracing::info!("no checkpoint: starting empty"),
-            Some(restored) => tracing::info!(
-                checkpoint = %restored.checkpoint, age = format_args!("{:.1}s", restored.age_seconds()),
-                keys = restored.keys, readings = restored.readings, offset = %restored.offset, "restored"
-            ),
-        }
     }
 
     /// The job was asked to stop.
@@ -202,127 +148,8 @@ impl JobSupervisor {
         }
     }
 
-    /// An operator failed: rewinds or gives up.
-    fn failed(&mut self, failure: Failure, context: &mut Context<Self>) {
-        let decision = self.failures.judge(&failure, Instant::now());
-        let Failure { place, cause, .. } = failure;
-        let Decision::Rewind { delay, poison } = decision else { return self.give_up(place, cause) };
-        if let Some(poison) = poison {
-            self.skip_poison(poison, &cause, context);
-        }
-        tracing::error!(%place, %cause, ?delay, "operator failed: the job rewinds to its last checkpoint");
-        if self.delayed.is_some() {
-            // The rewind that is about to begin covers this failure too.
-            return;
-        }
-        self.phase = Phase::Rewinding;
-        let paused = self.actors().sequencer.send(PauseSealing);
-        context.wait(paused.into_actor(self).map(move |sealed, actor, context| {
-            actor.rewind_after(delay, sealed.unwrap_or(0), context);
-        }));
-    }
-
-    fn give_up(&mut self, place: String, cause: OperatorError) {
-        let error = match (cause, &self.restored) {
-            (OperatorError::State(source), Some(restored)) => {
-                JobError::Restore { checkpoint: restored.checkpoint, source: Box::new(source) }
-            }
-            (OperatorError::State(source), None) => JobError::Open(Box::new(source)),
-            (cause, _) => {
-                let failures = self.failures.count();
-                JobError::RestartsExhausted { failures, place, cause: Box::new(cause) }
-            }
-        };
-        self.end(Err(error));
-    }
-
-    /// Gives up a frame.
-    fn skip_poison(&mut self, poison: Poison, cause: &OperatorError, context: &mut Context<Self>) {
-        let Some(journal) = self.actors().journal.clone() else { return };
-        let Poison { offset, frame } = poison;
-        tracing::error!(%offset, frame, %cause, "a frame fails every time: it is skipped and kept in the dead-letter file");
-        self.metrics.add_rejected("dead-letter", RejectCause::POISON, 1);
-        let skipped = journal.send(SkipFrame { offset, frame, cause: cause.to_string() });
-        context.wait(skipped.into_actor(self).map(|outcome, actor, _| match outcome {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => actor.end(Err(error.into())),
-            Err(_) => actor.end(Err(JobError::ActorLost("journal"))),
-        }));
-    }
-
-    /// Looks for a subtask that does not return; abandons the deployment it is in.
-    fn look_for_hangs(&mut self, timeout: Duration, context: &mut Context<Self>) {
-        if self.phase != Phase::Running && self.delayed.is_none() {
-            return;
-        }
-        let Some(deployments) = &mut self.deployments else { return };
-        let subtasks = deployments.current().subtasks();
-        let Some(hung) = self.watchdog.look(subtasks.iter().map(|subtask| &*subtask.progress)) else {
-            return;
-        };
-        let place = format!("{} at batch {}", subtasks[hung.subtask].place, hung.work.offset);
-        JobMetrics::add(&self.metrics.hangs, 1);
-        if let Err(error) = deployments.replace(&context.address(), &place) {
-            return self.end(Err(error));
-        }
-        self.watchdog.forget();
-        self.connect_stages(context);
-        let cause = OperatorError::Hung { timeout };
-        self.failed(Failure { place, work: Some(hung.work), cause }, context);
-    }
-
-    fn rewind_after(&mut self, delay: Duration, readings_sealed: u64, context: &mut Context<Self>) {
-        let delayed = context.run_later(delay, move |actor, context| {
-            actor.delayed = None;
-            actor.rewind(readings_sealed, context);
-        });
-        self.delayed = Some((delayed, readings_sealed));
-    }
-
-    fn rewind(&mut self, readings_sealed: u64, context: &mut Context<Self>) {
-        if self.phase != Phase::Rewinding {
-            return;
-        }
-        let busy = self.deployments.as_ref().map_or(0, |deployments| deployments.current().close());
-        if busy > 0 {
-            // One that never ends its batch is for the watchdog, which cannot look while subtasks are restored.
-            return self.rewind_after(QUIET_INTERVAL, readings_sealed, context);
-        }
-        JobMetrics::add(&self.metrics.restarts, 1);
-        let newest = self.actors().coordinator.send(AbortPending);
-        context.wait(newest.into_actor(self).map(move |newest, actor, context| match newest {
-            Ok(Ok(contents)) => {
-                actor.report_rewind(contents.as_deref(), readings_sealed);
-                actor.begin_attempt(contents, context);
-            }
-            Ok(Err(error)) => actor.end(Err(error.into())),
-            Err(_) => actor.end(Err(JobError::ActorLost("checkpoint coordinator"))),
-        }));
-    }
-
-    fn report_rewind(&mut self, contents: Option<&Contents>, readings_sealed: u64) {
-        if self.has_journal {
-            let behind = contents.map_or(self.begins_at.offset, |contents| contents.manifest.offset);
-            tracing::warn!(offset = %behind, "rewound: what came since is replayed from the journal");
-            return;
-        }
-        let in_state = contents.map_or(0, |contents| contents.manifest.readings);
-        let lost = readings_sealed.saturating_sub(self.readings_accounted.max(in_state));
-        self.readings_accounted = readings_sealed;
-        JobMetrics::add(&self.metrics.readings_lost, lost);
-        match contents {
-            Some(Contents { manifest, .. }) => tracing::warn!(
-                checkpoint = %manifest.id, offset = %manifest.offset, keys = manifest.key_count(), readings_lost = lost,
-                "rewound to the newest completed checkpoint"
-            ),
-            None => {
-                tracing::warn!(readings_lost = lost, "rewound to empty state: no checkpoint was completed")
-            }
-        }
-    }
-
     /// When every source has ended: takes the last checkpoint, then ends.
-    fn drain_if_ended(&mut self, context: &mut Context<Self>) {
+    pub(super) fn drain_if_ended(&mut self, context: &mut Context<Self>) {
         if self.sources_running > 0 || self.phase != Phase::Running || self.draining {
             return;
         }
@@ -335,7 +162,7 @@ impl JobSupervisor {
         }));
     }
 
-    fn end(&mut self, outcome: Result<(), JobError>) {
+    pub(super) fn end(&mut self, outcome: Result<(), JobError>) {
         self.phase = Phase::Ended;
         self.source_stop.cancel();
         if let Some(sender) = self.outcome.take() {

@@ -27,6 +27,7 @@
 mod actor;
 mod failures;
 mod job_actors;
+mod rewinding;
 mod watchdog;
 
 pub(crate) use actor::{JobSupervisor, Orders, StartJob};
