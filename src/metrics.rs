@@ -75,6 +75,7 @@ pub(crate) struct JobMetrics {
     pub(crate) outputs: AtomicU64,
     pub(crate) readings_lost: AtomicU64,
     pub(crate) restarts: AtomicU64,
+    pub(crate) hangs: AtomicU64,
     pub(crate) checkpoints_completed: AtomicU64,
     pub(crate) checkpoints_failed: AtomicU64,
     rejected: Mutex<BTreeMap<(String, RejectCause), u64>>,

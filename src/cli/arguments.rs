@@ -15,7 +15,7 @@ Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server cannot be reached
-  70   an operator kept failing, the runtime did, or `journal` found damage
+  70   an operator kept failing or hanging, the runtime failed, or `journal` found damage
   73   the checkpoint directory cannot be used
   74   results or the last checkpoint could not be written
   78   a setting is wrong, or the saved state does not fit the job
@@ -157,6 +157,11 @@ pub struct DemoArguments {
     /// Worker threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]
     pub threads: Option<u16>,
+
+    /// An operator that does not return within this time has failed, and the job goes on without its thread; `0s` waits for
+    /// ever [default: 60s]
+    #[arg(long, value_name = "TIME", help_heading = "Runtime")]
+    pub batch_timeout: Option<Interval>,
 
     /// Append results to this file instead of printing them
     #[arg(long, value_name = "FILE", help_heading = "Output")]

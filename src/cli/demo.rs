@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument};
 use super::running_average::RunningAverage;
 use super::{logging, signals};
-use crate::config::{BoardProfile, DemoDefaults};
+use crate::config::{BoardProfile, DemoDefaults, Interval};
 use crate::runtime::{
     Backend, Compression, JobError, JobReport, JournalSettings, Settings, Start, StopHandle,
 };
@@ -69,6 +69,10 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         backend,
         start: if arguments.fresh { Start::Empty } else { Start::NewestCheckpoint },
         checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
+        batch_timeout: match arguments.batch_timeout {
+            None => board.batch_timeout,
+            Some(Interval(timeout)) => Some(timeout).filter(|timeout| !timeout.is_zero()),
+        },
         ..board
     })
 }
@@ -140,6 +144,7 @@ fn report(report: &JobReport) {
         rejected = report.rejected.values().sum::<u64>(),
         lost = report.readings_lost,
         restarts = report.restarts,
+        hangs = report.hangs,
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
         "ended"

@@ -33,6 +33,9 @@ fn job_exit_code(error: &JobError) -> u8 {
         }
         JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
-        JobError::RestartsExhausted { .. } | JobError::ActorLost(_) | JobError::Runtime(_) => SOFTWARE,
+        JobError::RestartsExhausted { .. }
+        | JobError::ThreadsStuck { .. }
+        | JobError::ActorLost(_)
+        | JobError::Runtime(_) => SOFTWARE,
     }
 }

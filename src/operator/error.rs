@@ -1,6 +1,7 @@
 //! Errors of operators.
 
 use std::error::Error;
+use std::time::Duration;
 
 use crate::state::StateError;
 
@@ -14,6 +15,12 @@ pub enum OperatorError {
     /// The operator's own code panicked.
     #[error("panicked: {0}")]
     Panicked(String),
+    /// The operator's own code did not return in time.
+    #[error("did not return within {timeout:?}")]
+    Hung {
+        /// The time it had for the batch, or for the frame when the batch went frame by frame.
+        timeout: Duration,
+    },
     /// State could not be declared or restored.
     #[error(transparent)]
     State(#[from] StateError),

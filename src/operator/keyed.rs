@@ -68,6 +68,8 @@ pub trait KeyedProcessFunction<K, T>: 'static {
 
     /// Processes one record; the state handles are at its key.
     ///
+    /// It must return: one that takes longer than `Settings::batch_timeout` has failed, and its thread is lost to the job.
+    ///
     /// # Errors
     /// Any failure rewinds the job to its last completed checkpoint.
     fn process(

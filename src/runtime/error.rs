@@ -67,6 +67,16 @@ pub enum JobError {
         /// The last failure.
         cause: Box<OperatorError>,
     },
+    /// Operators do not return, on more threads than a job bears: such a thread cannot be ended.
+    #[error(
+        "gave up: operators do not return on {threads} threads; the last: {place}; restart the process, and mend the operator"
+    )]
+    ThreadsStuck {
+        /// Threads that are stuck.
+        threads: usize,
+        /// Stage, subtask and batch.
+        place: String,
+    },
     /// The last checkpoint of an orderly stop failed; all outputs were delivered.
     #[error("stopped, but the last checkpoint failed: {0}")]
     LastCheckpoint(CheckpointError),

@@ -8,27 +8,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
+use super::deployment::Blueprint;
 use super::error::JobError;
 use super::journal_actor::{JournalActor, JournalStart};
-use super::messages::ConnectStages;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
-use super::restart::RestartBudget;
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::stop::StopHandle;
-use super::subtask::{Receiver, Subtask, SubtaskWiring};
-use super::supervisor::{JobActors, JobSupervisor, StartJob};
+use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
-use crate::operator::SubtaskContext;
 use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
-use crate::stream::{Target, Topology};
+use crate::stream::Topology;
 
 /// Room in a mailbox for messages that are not parts of batches.
 pub(crate) const CONTROL_MAILBOX: usize = 256;
@@ -75,17 +72,17 @@ async fn launch(
     let (outcome, ended) = oneshot::channel();
     let metrics = Arc::new(JobMetrics::default());
     let source_stop = CancellationToken::new();
-    let budget = RestartBudget::new(settings.restart);
-    let supervisor = JobSupervisor::new(
-        budget,
-        settings.frame_attempts_max,
+    let has_journal = opened.journal.is_some();
+    let supervisor = JobSupervisor::new(Orders {
+        failures: Failures::new(settings.restart, has_journal.then_some(settings.frame_attempts_max)),
+        batch_timeout: settings.batch_timeout,
         stop,
-        source_stop.clone(),
-        Arc::clone(&metrics),
+        source_stop: source_stop.clone(),
+        metrics: Arc::clone(&metrics),
         outcome,
-    )
+    })
     .start();
-    let journal_state = if opened.journal.is_some() { JournalState::Ready } else { JournalState::Absent };
+    let journal_state = if has_journal { JournalState::Ready } else { JournalState::Absent };
     let (durable_sender, durable) = watch::channel(opened.start.last);
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
     let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
@@ -103,10 +100,9 @@ async fn launch(
             .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
     })
     .start();
-    let launcher = Launcher {
-        workers: (0..settings.threads).map(|_| Arbiter::new()).collect(),
+    let mut launcher = Launcher {
         sink_thread: Arbiter::new(),
-        journal_thread: opened.journal.is_some().then(Arbiter::new),
+        journal_thread: has_journal.then(Arbiter::new),
         mailbox_capacity: settings.batches_in_flight * settings.parallelism + CONTROL_MAILBOX,
         topology,
         settings,
@@ -116,28 +112,17 @@ async fn launch(
         supervisor: supervisor.clone(),
         state: opened.state,
     };
-    let has_journal = opened.journal.is_some();
     let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
     let gate = if has_journal { Gate::Journal } else { Gate::Open };
     let sinks = launcher.start_sinks(opened.sinks, gate);
-    let stages = launcher.start_stages(&sinks);
-    notify(
-        &sequencer,
-        ConnectStages {
-            subtasks: launcher.source_subtasks(&stages),
-            coordinator: coordinator.clone(),
-            sinks: sinks.clone(),
-            journal: journal.clone(),
-            supervisor: supervisor.clone(),
-        },
-    );
-    let subtasks = stages.into_iter().flatten().collect();
     let start_sources = launcher.source_starter(opened.sources, source_stop, &durable);
-    let actors = JobActors { sequencer, coordinator, subtasks, sinks, journal };
+    let blueprint = launcher.blueprint(&sinks);
+    let actors = JobActors { sequencer, coordinator, sinks, journal };
     notify(
         &supervisor,
         StartJob {
             actors,
+            blueprint,
             contents: opened.contents,
             restored: opened.restored,
             begins_at: opened.begins_at,
@@ -159,7 +144,6 @@ fn subtask_numbers(stages: usize, parallelism: usize) -> Vec<(usize, usize)> {
 struct Launcher {
     topology: Topology,
     settings: Settings,
-    workers: Vec<Arbiter>,
     sink_thread: Arbiter,
     journal_thread: Option<Arbiter>,
     mailbox_capacity: usize,
@@ -171,9 +155,10 @@ struct Launcher {
 }
 
 impl Launcher {
-    /// Asks the threads to end. They are not waited for: an operator may never return.
+    /// Asks the threads to end. Those of the subtasks end with their deployment. None is waited for: an operator may never
+    /// return.
     fn stop_threads(&self) {
-        for thread in self.workers.iter().chain([&self.sink_thread]).chain(&self.journal_thread) {
+        for thread in [&self.sink_thread].into_iter().chain(&self.journal_thread) {
             if !thread.stop() {
                 tracing::debug!("a thread had ended before");
             }
@@ -215,52 +200,18 @@ impl Launcher {
         self.topology.sinks.iter().zip(opened).enumerate().map(start).collect()
     }
 
-    /// Starts the subtasks of each stage, last stage first: a stage only sends to later ones.
-    fn start_stages(&self, sinks: &[Addr<SinkActor>]) -> Vec<Vec<Addr<Subtask>>> {
-        let mut stages: Vec<Vec<Addr<Subtask>>> = vec![Vec::new(); self.topology.stages.len()];
-        for stage in (0..stages.len()).rev() {
-            stages[stage] = (0..self.settings.parallelism)
-                .map(|index| self.start_subtask(stage, index, &stages, sinks))
-                .collect();
-        }
-        stages
-    }
-
-    fn start_subtask(
-        &self,
-        stage: usize,
-        index: usize,
-        stages: &[Vec<Addr<Subtask>>],
-        sinks: &[Addr<SinkActor>],
-    ) -> Addr<Subtask> {
-        let described = &self.topology.stages[stage];
-        let receiver = |target: &Target| match *target {
-            Target::Stage(later) => Receiver::Stage(stages[later].clone()),
-            Target::Sink(sink) => Receiver::Sink(sinks[sink].clone()),
-        };
-        let wiring = SubtaskWiring {
-            stage,
-            context: SubtaskContext {
-                index,
-                parallelism: self.settings.parallelism,
-                max_parallelism: self.settings.max_parallelism,
-                metrics: Arc::clone(&self.metrics),
-                state: Arc::clone(&self.state),
-            },
-            input_count: if described.reads_source { 1 } else { self.settings.parallelism },
-            factory: Arc::clone(&described.factory),
-            receivers: described.targets.iter().map(receiver).collect(),
-            coordinator: self.coordinator.clone(),
-            supervisor: self.supervisor.clone(),
+    fn blueprint(&mut self, sinks: &[Addr<SinkActor>]) -> Blueprint {
+        Blueprint {
+            stages: std::mem::take(&mut self.topology.stages),
+            parallelism: self.settings.parallelism,
+            max_parallelism: self.settings.max_parallelism,
+            threads: self.settings.threads,
             mailbox_capacity: self.mailbox_capacity,
-        };
-        let worker = &self.workers[(stage + index) % self.workers.len()];
-        Supervisor::start_in_arbiter(&worker.handle(), move |_| Subtask::new(wiring))
-    }
-
-    fn source_subtasks(&self, stages: &[Vec<Addr<Subtask>>]) -> Vec<Addr<Subtask>> {
-        let of_source = self.topology.stages.iter().zip(stages).filter(|(stage, _)| stage.reads_source);
-        of_source.flat_map(|(_, subtasks)| subtasks.iter().cloned()).collect()
+            metrics: Arc::clone(&self.metrics),
+            state: Arc::clone(&self.state),
+            coordinator: self.coordinator.clone(),
+            sinks: sinks.to_vec(),
+        }
     }
 
     fn source_starter(

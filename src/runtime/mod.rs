@@ -13,12 +13,12 @@
 //! | `Sequencer` | main | `sequencing` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
-//! | `JobSupervisor` | main | `restart` |
+//! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
 //! | `Subtask` | worker `(stage + index) % threads` | `operator::chain`, `alignment` |
 //! | `SinkActor` | the sink thread | `alignment` |
 //!
 //! So a job has `threads` + 5 threads at most, whatever its size: main, sink, journal and two for files
-//! and names. A batch moves in one message for each pair of subtasks it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
+//! and names; and those stuck in operators that never return (see `supervisor`). A batch moves in one message for each pair of subtasks it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
 //! sequencer keeps at most `batches_in_flight` batches under way, a connection one chunk. A slow sink slows the sources.
 //!
 //! Only this module knows actix.
@@ -27,12 +27,14 @@ mod alignment;
 mod batch;
 mod clock;
 mod coordinator;
+mod deployment;
 mod error;
 mod job;
 mod journal_actor;
 mod memory;
 mod messages;
 mod opening;
+mod progress;
 mod report;
 mod restart;
 mod sequencer;

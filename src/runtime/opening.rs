@@ -266,17 +266,17 @@ fn begins_at(contents: Option<&Contents>, recovered: Option<&Recovered>, last: O
     let checkpointed = contents.map(|contents| (contents.manifest.offset, contents.manifest.readings));
     let first = recovered.and_then(|recovered| recovered.first);
     match (checkpointed, first) {
-        (None, None) => ReplayFrom { offset: last, readings: 0, suspect: None },
+        (None, None) => ReplayFrom { offset: last, ..ReplayFrom::default() },
         (checkpointed, Some(first)) => {
             let (offset, readings) = checkpointed.unwrap_or_default();
             if first > offset.next() && last > offset {
                 let (from, to) = (offset.next(), Offset(first.0 - 1));
                 tracing::error!(lost = %format_args!("{from}..={to}"), "the journal begins behind the checkpoint");
-                return ReplayFrom { offset: to, readings, suspect: None };
+                return ReplayFrom { offset: to, readings, ..ReplayFrom::default() };
             }
-            ReplayFrom { offset, readings, suspect: None }
+            ReplayFrom { offset, readings, ..ReplayFrom::default() }
         }
-        (Some((offset, readings)), None) => ReplayFrom { offset, readings, suspect: None },
+        (Some((offset, readings)), None) => ReplayFrom { offset, readings, ..ReplayFrom::default() },
     }
 }
 

@@ -24,6 +24,8 @@ pub struct JobReport {
     pub readings_lost: u64,
     /// Rewinds.
     pub restarts: u64,
+    /// Times an operator did not return and its thread was abandoned.
+    pub hangs: u64,
     /// Checkpoints completed.
     pub checkpoints_completed: u64,
     /// Checkpoints that failed.

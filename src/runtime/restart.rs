@@ -70,10 +70,6 @@ impl RestartBudget {
         Self { strategy, in_a_row: 0, last: None, recent: VecDeque::new() }
     }
 
-    pub(crate) fn strategy(&self) -> RestartStrategy {
-        self.strategy
-    }
-
     /// The cause of the failures is out of the way: they do not count any more.
     pub(crate) fn forgive(&mut self) {
         self.in_a_row = 0;

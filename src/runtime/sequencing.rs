@@ -8,7 +8,7 @@
 //! sink; a barrier is on exactly one batch, and never on a replayed one; one commit is under way at a time. What
 //! waits here is bounded by its senders: a connection hands over one chunk and waits for the answer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
@@ -65,12 +65,12 @@ pub(crate) struct SequencingStart {
 }
 
 /// Where an attempt begins: behind the checkpoint it was restored from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct ReplayFrom {
     pub(crate) offset: Offset,
     pub(crate) readings: u64,
-    /// A batch that failed before and is replayed frame by frame.
-    pub(crate) suspect: Option<Offset>,
+    /// Batches that failed before and are replayed frame by frame.
+    pub(crate) suspects: BTreeSet<Offset>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(crate) struct Sequencing<R> {
     in_flight_max: usize,
     mode: Mode,
     attempt: Attempt,
-    suspect: Option<Offset>,
+    suspects: BTreeSet<Offset>,
     clock: Clock,
     /// Last batch sealed.
     last: Offset,
@@ -132,7 +132,7 @@ impl<R> Sequencing<R> {
             in_flight_max: settings.batches_in_flight,
             mode: Mode::Paused,
             attempt: Attempt(0),
-            suspect: None,
+            suspects: BTreeSet::new(),
             clock: Clock::resume(start.stamp),
             last: start.last,
             sent: start.last,
@@ -200,7 +200,7 @@ impl<R> Sequencing<R> {
     /// the batches in between are lost, and the readings count goes on.
     pub(crate) fn resume(&mut self, attempt: Attempt, from: ReplayFrom) {
         self.attempt = attempt;
-        self.suspect = from.suspect;
+        self.suspects = from.suspects;
         self.replayed.clear();
         if self.journal == JournalState::Absent {
             self.mode = Mode::Running;
@@ -287,7 +287,7 @@ impl<R> Sequencing<R> {
             offset: batch.offset,
             stamp: batch.stamp,
             barrier: None,
-            pace: if self.suspect == Some(batch.offset) { Pace::FrameByFrame } else { Pace::Batch },
+            pace: if self.suspects.contains(&batch.offset) { Pace::FrameByFrame } else { Pace::Batch },
         };
         if batch.offset == self.last {
             self.mode = Mode::Running;

@@ -10,7 +10,7 @@ fn chunk(frames: usize) -> FrameChunk {
     FrameChunk::new(SourceIndex(0), "test".into(), 1, buffers, Arc::default())
 }
 
-const BEGINNING: ReplayFrom = ReplayFrom { offset: Offset(0), readings: 0, suspect: None };
+const BEGINNING: ReplayFrom = ReplayFrom { offset: Offset(0), readings: 0, suspects: BTreeSet::new() };
 
 fn sequencing(in_flight: usize, frames_max: usize) -> Sequencing<u32> {
     let settings =
@@ -141,7 +141,8 @@ fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() 
         sequencing.delivered(Attempt(1), 0, sequencing.last());
     }
     assert_eq!(sequencing.pause(), 30);
-    sequencing.resume(Attempt(2), ReplayFrom { offset: Offset(1), readings: 10, suspect: None });
+    let suspects = BTreeSet::from([Offset(3)]);
+    sequencing.resume(Attempt(2), ReplayFrom { offset: Offset(1), readings: 10, suspects });
     assert!(!sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, Some(Offset(3))));
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, Some(Offset(1))));
     assert_eq!(sequencing.wants_replay(), Some((Offset(2), Offset(3))));
@@ -160,6 +161,7 @@ fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() 
     assert_eq!((second.readings, second.input), (20, Input::Journal));
     let third = sequencing.next_batch(Timestamp(9)).unwrap();
     assert_eq!((third.header.offset, third.header.stamp, third.readings), (Offset(3), Timestamp(7), 30));
+    assert_eq!((second.header.pace, third.header.pace), (Pace::Batch, Pace::FrameByFrame));
     assert!(sequencing.next_batch(Timestamp(9)).is_none(), "the credit holds for replays too");
     sequencing.delivered(Attempt(2), 0, Offset(3));
     let live = sequencing.next_batch(Timestamp(9)).unwrap();

@@ -14,6 +14,8 @@ pub(crate) const PARALLELISM_LIMIT: usize = 64;
 pub(crate) const THREADS_LIMIT: usize = 64;
 /// Bounds of `batch_frames_max`.
 pub(crate) const BATCH_FRAMES_LIMIT: usize = 1 << 20;
+/// Least `batch_timeout`.
+pub(crate) const BATCH_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Bounds of `batch_bytes_max`.
 pub(crate) const BATCH_BYTES_LIMIT: usize = 16 << 20;
 
@@ -146,6 +148,9 @@ pub struct Settings {
     pub keys_max: Option<u64>,
     /// What happens to a new key when state on the heap is at a limit. Default `Stop`.
     pub key_limit_policy: KeyLimitPolicy,
+    /// A subtask that takes longer for a batch, or for a frame of one that goes frame by frame, counts as failed, and its
+    /// thread is abandoned; found at a quarter more at the latest. At least 10 ms; `None` waits for ever. Default 60 s.
+    pub batch_timeout: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -168,6 +173,7 @@ impl Default for Settings {
             memory_max: None,
             keys_max: None,
             key_limit_policy: KeyLimitPolicy::default(),
+            batch_timeout: Some(Duration::from_secs(60)),
         }
     }
 }
@@ -194,6 +200,9 @@ impl Settings {
         within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
         if self.frame_attempts_max < 2 {
             return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
+        }
+        if let Some(timeout) = self.batch_timeout.filter(|timeout| *timeout < BATCH_TIMEOUT_MIN) {
+            return Err(format!("batch-timeout is {timeout:?}; it must be at least {BATCH_TIMEOUT_MIN:?}"));
         }
         if let Some(journal) = &self.journal {
             if !((64 << 10)..=(1 << 30)).contains(&journal.segment_bytes) {

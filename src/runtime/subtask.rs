@@ -3,6 +3,9 @@
 //! A failing operator stops the actor; actix restarts it empty (`restarting`), and it ignores what arrives until
 //! the job's supervisor restores it for the next attempt. A panic is caught here, because an actor that panics is
 //! not restarted but dropped.
+//!
+//! A chain that does not return holds its thread for good: the supervisor abandons the subtask, and should the chain
+//! return later, nothing it did leaves.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +17,7 @@ use super::alignment::Alignment;
 use super::batch::{Attempt, BatchHeader, Pace};
 use super::coordinator::CheckpointCoordinator;
 use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
+use super::progress::{Halted, Progress, Work};
 use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
@@ -50,6 +54,15 @@ pub(crate) struct SubtaskWiring {
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) supervisor: Addr<JobSupervisor>,
     pub(crate) mailbox_capacity: usize,
+    /// What the supervisor sees of the subtask.
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl SubtaskWiring {
+    /// Stage and subtask, for messages.
+    pub(crate) fn place(&self) -> String {
+        format!("{} ({}/{})", self.factory.name(), self.context.index + 1, self.context.parallelism)
+    }
 }
 
 /// One parallel instance of a stage.
@@ -66,16 +79,9 @@ impl Subtask {
         Self { wiring, alignment, running: None }
     }
 
-    fn place(&self) -> String {
-        format!(
-            "{} ({}/{})",
-            self.wiring.factory.name(),
-            self.wiring.context.index + 1,
-            self.wiring.context.parallelism
-        )
-    }
-
-    fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Failure> {
+    fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Interruption> {
+        let progress = &self.wiring.progress;
+        progress.begin(Work { offset: header.offset, frame: None })?;
         let (_, chain) = self.running.as_mut().expect("only a running subtask aligns batches");
         let outputs = match header.pace {
             Pace::Batch => {
@@ -83,11 +89,26 @@ impl Subtask {
             }
             Pace::FrameByFrame => {
                 let shape: Vec<usize> = self.wiring.receivers.iter().map(Receiver::count).collect();
-                frame_by_frame(chain, &header, parts, &shape)?
+                frame_by_frame(chain, &header, parts, &shape, progress)?
             }
         };
+        let snapshot = match header.barrier {
+            None => None,
+            Some(_) => Some(
+                guard(|| Ok(chain.head().snapshot()?)).map_err(|cause| Failure { frame: None, cause })?,
+            ),
+        };
+        progress.end()?;
+        self.send(header, outputs);
+        if let Some(snapshot) = snapshot {
+            self.send_snapshot(header, snapshot);
+        }
+        Ok(())
+    }
+
+    fn send(&self, header: BatchHeader, outputs: Vec<Vec<AnyPart>>) {
+        let input = self.wiring.context.index;
         for (receiver, parts) in self.wiring.receivers.iter().zip(outputs) {
-            let input = self.wiring.context.index;
             match receiver {
                 Receiver::Stage(subtasks) => {
                     for (subtask, part) in subtasks.iter().zip(parts) {
@@ -101,12 +122,6 @@ impl Subtask {
                 }
             }
         }
-        if header.barrier.is_some() {
-            let snapshot = guard(|| Ok(chain.head().snapshot()?));
-            let snapshot = snapshot.map_err(|cause| Failure { frame: None, cause })?;
-            self.send_snapshot(header, snapshot);
-        }
-        Ok(())
     }
 
     /// Sends a snapshot to the coordinator; what takes long is done on a blocking thread first.
@@ -128,10 +143,14 @@ impl Subtask {
     }
 
     fn fail(&mut self, header: BatchHeader, failure: Failure, context: &mut Context<Self>) {
+        // Still under the eye of the watchdog.
         self.drop_state();
+        if self.wiring.progress.end().is_err() {
+            return;
+        }
         let Failure { frame, cause } = failure;
         let (attempt, offset) = (header.attempt, header.offset);
-        let failed = SubtaskFailed { attempt, place: self.place(), offset, frame, cause };
+        let failed = SubtaskFailed { attempt, place: self.wiring.place(), offset, frame, cause };
         notify(&self.wiring.supervisor, failed);
         context.stop();
     }
@@ -146,7 +165,7 @@ impl Subtask {
         })
         .is_err()
         {
-            tracing::warn!(place = self.place(), "an operator panicked while it was dropped");
+            tracing::warn!(place = self.wiring.place(), "an operator panicked while it was dropped");
         }
     }
 
@@ -168,7 +187,27 @@ impl Subtask {
             Ok((chain, key_count))
         })?;
         self.running = Some((message.attempt, chain));
+        self.wiring.progress.open();
         Ok(key_count)
+    }
+}
+
+/// Why a batch was not processed.
+enum Interruption {
+    Failed(Failure),
+    /// The attempt is over, or another subtask has taken over.
+    Halted,
+}
+
+impl From<Failure> for Interruption {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<Halted> for Interruption {
+    fn from(_: Halted) -> Self {
+        Self::Halted
     }
 }
 
@@ -184,7 +223,8 @@ fn frame_by_frame(
     header: &BatchHeader,
     parts: Vec<AnyPart>,
     receivers: &[usize],
-) -> Result<Vec<Vec<AnyPart>>, Failure> {
+    progress: &Progress,
+) -> Result<Vec<Vec<AnyPart>>, Interruption> {
     let mut outputs: Vec<Vec<TracedPart>> =
         receivers.iter().map(|count| (0..*count).map(|_| TracedPart(Vec::new())).collect()).collect();
     for part in parts {
@@ -201,6 +241,7 @@ fn frame_by_frame(
             }
         };
         for (frame, part) in frames {
+            progress.begin(Work { offset: header.offset, frame: Some(frame) })?;
             let results = guard(|| chain.run(header, vec![part]))
                 .map_err(|cause| Failure { frame: Some(frame), cause })?;
             for (outputs, results) in outputs.iter_mut().zip(results) {
@@ -242,7 +283,7 @@ impl Actor for Subtask {
 impl Supervised for Subtask {
     fn restarting(&mut self, _: &mut Self::Context) {
         self.drop_state();
-        tracing::debug!(place = self.place(), "subtask restarted, waiting to be restored");
+        tracing::debug!(place = self.wiring.place(), "subtask restarted, waiting to be restored");
     }
 }
 
@@ -255,8 +296,10 @@ impl Handler<DeliverPart> for Subtask {
         }
         self.alignment.push(message.input, message.header, message.part);
         while let Some((header, parts)) = self.alignment.pop() {
-            if let Err(failure) = self.process(header, parts) {
-                return self.fail(header, failure, context);
+            match self.process(header, parts) {
+                Ok(()) => {}
+                Err(Interruption::Failed(failure)) => return self.fail(header, failure, context),
+                Err(Interruption::Halted) => return self.drop_state(),
             }
         }
     }

@@ -83,6 +83,8 @@ fn a_setting_outside_its_limits_is_78() {
     let directory = tempfile::tempdir().unwrap();
     let ended = Demo::new().args(["--interval", "1ms"]).checkpoint_dir(directory.path()).run();
     assert_refused(&ended, 78, "checkpoint-interval is 1ms; it must be at least 10 ms");
+    let ended = Demo::new().in_memory().args(["--batch-timeout", "9ms"]).run();
+    assert_refused(&ended, 78, "batch-timeout is 9ms; it must be at least 10ms");
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is half-written");
 }
 

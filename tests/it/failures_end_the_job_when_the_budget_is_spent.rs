@@ -55,6 +55,17 @@ fn a_fixed_number_of_restarts() {
 }
 
 #[test]
+fn delays_that_grow() {
+    let strategy = RestartStrategy::ExponentialDelay {
+        initial: Duration::from_millis(1),
+        max: Duration::from_millis(2),
+        reset_after: Duration::from_secs(3600),
+        attempts_max: 3,
+    };
+    assert_gave_up(run_on(ERROR_VALUE, strategy), 4, &["refuses"]);
+}
+
+#[test]
 fn a_rate_of_failures() {
     let interval = Duration::from_secs(3600);
     let strategy = RestartStrategy::FailureRate { failures_max: 3, interval, delay: Duration::ZERO };

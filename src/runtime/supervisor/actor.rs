@@ -1,0 +1,271 @@
+//! The supervisor actor: carries out what `failures` and the watchdog decide.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::failures::{Failure, Failures};
+use super::job_actors::JobActors;
+use super::watchdog::Watchdog;
+use crate::checkpoint::Contents;
+use crate::metrics::JobMetrics;
+use crate::runtime::batch::Attempt;
+use crate::runtime::deployment::{Blueprint, Deployments};
+use crate::runtime::error::JobError;
+use crate::runtime::job::CONTROL_MAILBOX;
+use crate::runtime::messages::{ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint};
+use crate::runtime::progress::Work;
+use crate::runtime::report::{JobReport, Restored};
+use crate::runtime::sequencer::notify;
+use crate::runtime::sequencing::ReplayFrom;
+use crate::runtime::source_actor::SourceActor;
+use crate::runtime::stop::StopHandle;
+
+/// How often the supervisor looks whether every actor still lives.
+const LIVENESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Launcher → supervisor: the job's actors and where to begin.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StartJob {
+    pub(crate) actors: JobActors,
+    /// What the subtasks are made from.
+    pub(crate) blueprint: Blueprint,
+    pub(crate) contents: Option<Arc<Contents>>,
+    pub(crate) restored: Option<Restored>,
+    /// Where a job without a checkpoint begins.
+    pub(crate) begins_at: ReplayFrom,
+    /// Whether a rewind replays what came since the checkpoint.
+    pub(crate) has_journal: bool,
+    /// Starts the sources once everything is restored.
+    pub(crate) start_sources: StartSources,
+}
+
+type StartSources = Box<dyn FnOnce() -> Vec<Addr<SourceActor>> + Send>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Starting,
+    Running,
+    Rewinding,
+    Ended,
+}
+
+/// What a supervisor begins with.
+pub(crate) struct Orders {
+    pub(crate) failures: Failures,
+    /// Longest time a subtask may take for a batch.
+    pub(crate) batch_timeout: Option<Duration>,
+    /// Asks the job to end.
+    pub(crate) stop: StopHandle,
+    /// Asks the sources to end.
+    pub(crate) source_stop: CancellationToken,
+    pub(crate) metrics: Arc<JobMetrics>,
+    /// Where to report the end.
+    pub(crate) outcome: oneshot::Sender<Result<JobReport, JobError>>,
+}
+
+/// Watches over one job.
+pub(crate) struct JobSupervisor {
+    pub(super) phase: Phase,
+    pub(super) actors: Option<JobActors>,
+    pub(super) deployments: Option<Deployments>,
+    pub(super) sources: Vec<Addr<SourceActor>>,
+    pub(super) sources_running: usize,
+    pub(super) failures: Failures,
+    pub(super) batch_timeout: Option<Duration>,
+    pub(super) watchdog: Watchdog,
+    pub(super) attempt: Attempt,
+    pub(super) stop: StopHandle,
+    pub(super) source_stop: CancellationToken,
+    pub(super) metrics: Arc<JobMetrics>,
+    pub(super) restored: Option<Restored>,
+    /// Readings, on the sequencer's count, that are in the restored state or were counted as lost.
+    pub(super) readings_accounted: u64,
+    /// The last checkpoint was asked for.
+    pub(super) draining: bool,
+    pub(super) begins_at: ReplayFrom,
+    pub(super) has_journal: bool,
+    pub(super) start_sources: Option<StartSources>,
+    /// A rewind that waits for its delay, and the readings sealed before it.
+    pub(super) delayed: Option<(SpawnHandle, u64)>,
+    pub(super) outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
+}
+
+impl JobSupervisor {
+    pub(crate) fn new(orders: Orders) -> Self {
+        Self {
+            phase: Phase::Starting,
+            actors: None,
+            deployments: None,
+            sources: Vec::new(),
+            sources_running: 0,
+            failures: orders.failures,
+            batch_timeout: orders.batch_timeout,
+            watchdog: Watchdog::default(),
+            attempt: Attempt(0),
+            stop: orders.stop,
+            source_stop: orders.source_stop,
+            metrics: orders.metrics,
+            restored: None,
+            readings_accounted: 0,
+            draining: false,
+            begins_at: ReplayFrom::default(),
+            has_journal: false,
+            start_sources: None,
+            delayed: None,
+            outcome: Some(orders.outcome),
+        }
+    }
+
+    pub(super) fn actors(&self) -> &JobActors {
+        self.actors.as_ref().expect("the job was started")
+    }
+
+    /// Tells the sequencer who takes its batches.
+    pub(super) fn connect_stages(&self, context: &Context<Self>) {
+        let Some(deployments) = &self.deployments else { return };
+        let JobActors { sequencer, coordinator, sinks, journal } = self.actors().clone();
+        let subtasks = deployments.current().source_subtasks();
+        let supervisor = context.address();
+        notify(&sequencer, ConnectStages { subtasks, coordinator, sinks, journal, supervisor });
+    }
+
+    /// The job was asked to stop.
+    fn stop_asked(&mut self, context: &mut Context<Self>) {
+        tracing::info!("stopping: no more is read, what was read is processed");
+        self.source_stop.cancel();
+        if self.start_sources.is_some() {
+            // It never ran: there is nothing to process.
+            return self.end(Ok(()));
+        }
+        if let Some((delayed, readings_sealed)) = self.delayed.take() {
+            context.cancel_future(delayed);
+            self.rewind(readings_sealed, context);
+        }
+    }
+
+    /// When every source has ended: takes the last checkpoint, then ends.
+    pub(super) fn drain_if_ended(&mut self, context: &mut Context<Self>) {
+        if self.sources_running > 0 || self.phase != Phase::Running || self.draining {
+            return;
+        }
+        self.draining = true;
+        let last = self.actors().coordinator.send(TakeLastCheckpoint);
+        context.spawn(last.into_actor(self).map(|outcome, actor, _| match outcome {
+            Ok(Ok(())) => actor.end(Ok(())),
+            Ok(Err(error)) => actor.end(Err(JobError::LastCheckpoint(error))),
+            Err(_) => actor.end(Err(JobError::ActorLost("checkpoint coordinator"))),
+        }));
+    }
+
+    pub(super) fn end(&mut self, outcome: Result<(), JobError>) {
+        self.phase = Phase::Ended;
+        self.source_stop.cancel();
+        if let Some(sender) = self.outcome.take() {
+            // The caller that started the job may be gone; nobody else wants the outcome.
+            drop(sender.send(outcome.map(|()| self.report())));
+        }
+    }
+
+    fn report(&self) -> JobReport {
+        let metrics = &self.metrics;
+        JobReport {
+            restored: self.restored,
+            readings: JobMetrics::get(&metrics.readings),
+            replayed: JobMetrics::get(&metrics.replayed),
+            outputs: JobMetrics::get(&metrics.outputs),
+            rejected: metrics.rejected(),
+            readings_lost: JobMetrics::get(&metrics.readings_lost),
+            restarts: JobMetrics::get(&metrics.restarts),
+            hangs: JobMetrics::get(&metrics.hangs),
+            checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
+            checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
+        }
+    }
+
+    fn check_liveness(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let subtasks_live = self.deployments.as_ref().is_none_or(|all| all.current().is_connected());
+        let lost = if self.sources.iter().any(|source| !source.connected()) {
+            Some("source")
+        } else if !subtasks_live {
+            Some("subtask")
+        } else {
+            self.actors.as_ref().and_then(JobActors::lost)
+        };
+        if let Some(lost) = lost {
+            self.end(Err(JobError::ActorLost(lost)));
+        }
+    }
+}
+
+impl Actor for JobSupervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(CONTROL_MAILBOX);
+        context.run_interval(LIVENESS_INTERVAL, |actor, _| actor.check_liveness());
+        if let Some(timeout) = self.batch_timeout {
+            context.run_interval(Watchdog::interval(timeout), move |actor, context| {
+                actor.look_for_hangs(timeout, context);
+            });
+        }
+    }
+}
+
+impl Handler<StartJob> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: StartJob, context: &mut Self::Context) {
+        self.actors = Some(message.actors);
+        self.restored = message.restored;
+        self.begins_at = message.begins_at;
+        self.has_journal = message.has_journal;
+        self.readings_accounted = self.restored.map_or(0, |restored| restored.readings);
+        self.start_sources = Some(message.start_sources);
+        let stop = self.stop.clone();
+        let stopped = async move { stop.stopped().await };
+        context.spawn(stopped.into_actor(self).map(|(), actor, context| actor.stop_asked(context)));
+        match Deployments::begin(message.blueprint, &context.address()) {
+            Ok(deployments) => self.deployments = Some(deployments),
+            Err(error) => return self.end(Err(error)),
+        }
+        self.connect_stages(context);
+        self.begin_attempt(message.contents, context);
+    }
+}
+
+impl Handler<SubtaskFailed> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: SubtaskFailed, context: &mut Self::Context) {
+        if message.attempt == self.attempt && self.phase == Phase::Running {
+            let SubtaskFailed { place, offset, frame, cause, .. } = message;
+            let place = format!("{place} at batch {offset}");
+            self.failed(Failure { place, work: Some(Work { offset, frame }), cause }, context);
+        }
+    }
+}
+
+impl Handler<JobFailed> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: JobFailed, _: &mut Self::Context) {
+        self.end(Err(message.error));
+    }
+}
+
+impl Handler<SourceFinished> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: SourceFinished, context: &mut Self::Context) {
+        self.sources_running -= 1;
+        self.drain_if_ended(context);
+    }
+}
