@@ -142,6 +142,7 @@ fn report(report: &JobReport) {
         restarts = report.restarts,
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
+        clock_jumps = report.clock_jumps,
         "ended"
     );
 }

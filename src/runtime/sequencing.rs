@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
-use super::clock::Clock;
+use super::clock::{Clock, ClockJump, Moment};
 use super::messages::BarrierScope;
 use super::settings::Settings;
 use crate::checkpoint::CheckpointId;
@@ -35,6 +35,8 @@ pub(crate) struct SealedBatch<R> {
     pub(crate) readings: u64,
     /// Where its readings come from.
     pub(crate) input: Input,
+    /// What the wall clock did since the batch before, when that is worth saying.
+    pub(crate) clock_jump: Option<ClockJump>,
 }
 
 /// Where a batch comes from.
@@ -267,14 +269,14 @@ impl<R> Sequencing<R> {
     }
 
     /// The next batch to send, if there is credit and a reason for one.
-    pub(crate) fn next_batch(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+    pub(crate) fn next_batch(&mut self, now: Moment) -> Option<SealedBatch<R>> {
         if self.in_flight() >= self.in_flight_max {
             return None;
         }
         match self.mode {
             Mode::Paused => None,
             Mode::Replaying => self.next_replayed(),
-            Mode::Running => self.seal(wall),
+            Mode::Running => self.seal(now),
         }
     }
 
@@ -295,7 +297,7 @@ impl<R> Sequencing<R> {
         Some(self.sealed(header, batch.frames, Vec::new(), (Input::Journal, readings)))
     }
 
-    fn seal(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+    fn seal(&mut self, now: Moment) -> Option<SealedBatch<R>> {
         let is_held_back = self.is_under_pressure || !(self.journal_is_ready() || self.has_full_batch());
         let takes_frames = !is_held_back && !self.waiting.is_empty();
         let barrier_is_due = self.barrier.is_some_and(|(_, scope)| match scope {
@@ -326,10 +328,10 @@ impl<R> Sequencing<R> {
             attempt: self.attempt,
             offset: self.last.next(),
             // A batch without readings does not move time: it is there for its barrier only.
-            stamp: if frames.chunks.is_empty() {
-                self.clock.now()
-            } else {
-                self.clock.stamp(recorded.unwrap_or(wall))
+            stamp: match recorded {
+                _ if frames.chunks.is_empty() => self.clock.now(),
+                Some(recorded) => self.clock.stamp_recorded(recorded),
+                None => self.clock.stamp(now),
             },
             barrier: self.take_barrier(),
             pace: Pace::Batch,
@@ -353,7 +355,8 @@ impl<R> Sequencing<R> {
     ) -> SealedBatch<R> {
         self.sent = header.offset;
         self.readings += readings;
-        SealedBatch { header, frames, receipts, readings: self.readings, input }
+        let clock_jump = self.clock.take_jump();
+        SealedBatch { header, frames, receipts, readings: self.readings, input, clock_jump }
     }
 
     fn count_client_lines(&mut self, chunk: &FrameChunk) {

@@ -359,6 +359,7 @@ impl JobSupervisor {
             restarts: JobMetrics::get(&metrics.restarts),
             checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
+            clock_jumps: JobMetrics::get(&metrics.clock_jumps),
         }
     }
 
