@@ -10,7 +10,7 @@
 //! | actor | thread | plain part |
 //! |---|---|---|
 //! | `SourceActor` | main | `source::line_framer` |
-//! | `Sequencer` | main | `sequencing` |
+//! | `Sequencer` | main | `sequencing`, `pacing`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart` |
@@ -32,6 +32,7 @@ mod job;
 mod journal_actor;
 mod messages;
 mod opening;
+mod pacing;
 mod report;
 mod restart;
 mod sequencer;

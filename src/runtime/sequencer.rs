@@ -43,6 +43,8 @@ pub(crate) struct Sequencer {
     is_reading: bool,
     was_under_pressure: bool,
     clocks: SystemClocks,
+    /// A wake-up for a batch that is held is set.
+    is_waking: bool,
 }
 
 impl Sequencer {
@@ -61,6 +63,7 @@ impl Sequencer {
             is_reading: false,
             was_under_pressure: false,
             clocks: SystemClocks::new(),
+            is_waking: false,
         }
     }
 
@@ -71,6 +74,13 @@ impl Sequencer {
         while let Some(batch) = self.sequencing.next_batch(now) {
             self.send(batch);
             now = self.clocks.read();
+        }
+        if let Some(until) = self.sequencing.held_until().filter(|_| !self.is_waking) {
+            self.is_waking = true;
+            context.run_later(until.saturating_sub(now.monotonic), |actor, context| {
+                actor.is_waking = false;
+                actor.advance(context);
+            });
         }
         let Some(peers) = &self.peers else { return };
         let Some(journal) = &peers.journal else { return };

@@ -2,7 +2,8 @@
 //!
 //! Natural batching: a batch is sealed as soon as there is credit, the journal is ready for a commit and anything
 //! waits. So a lone reading goes at once, and a crowd shares a batch, up to `batch_frames_max` frames and
-//! `batch_bytes_max` bytes; a full batch does not wait for the commit under way.
+//! `batch_bytes_max` bytes; a full batch does not wait for the commit under way. With a journal, small batches in quick
+//! succession are held for a moment (see `pacing`); full ones, barriers and recorded batches are not.
 //!
 //! Invariants: offsets ascend by one; at most `batches_in_flight` batches are sent and not yet delivered by every
 //! sink; a barrier is on exactly one batch, and never on a replayed one; one commit is under way at a time. What
@@ -10,10 +11,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
 use super::clock::{Clock, ClockJump, Moment};
 use super::messages::BarrierScope;
+use super::pacing::{PACED_BYTES_MAX, Pacing};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointId;
 use crate::journal::Entry;
@@ -102,6 +105,9 @@ pub(crate) struct Sequencing<R> {
     attempt: Attempt,
     suspect: Option<Offset>,
     clock: Clock,
+    pacing: Pacing,
+    /// When what waits for more readings is sealed at the latest, in monotonic time.
+    held_until: Option<Duration>,
     /// Last batch sealed.
     last: Offset,
     /// Last batch sent in this attempt.
@@ -136,6 +142,8 @@ impl<R> Sequencing<R> {
             attempt: Attempt(0),
             suspect: None,
             clock: Clock::resume(start.stamp),
+            pacing: Pacing::default(),
+            held_until: None,
             last: start.last,
             sent: start.last,
             readings: 0,
@@ -270,6 +278,7 @@ impl<R> Sequencing<R> {
 
     /// The next batch to send, if there is credit and a reason for one.
     pub(crate) fn next_batch(&mut self, now: Moment) -> Option<SealedBatch<R>> {
+        self.held_until = None;
         if self.in_flight() >= self.in_flight_max {
             return None;
         }
@@ -278,6 +287,11 @@ impl<R> Sequencing<R> {
             Mode::Replaying => self.next_replayed(),
             Mode::Running => self.seal(now),
         }
+    }
+
+    /// When to ask for the next batch again, in monotonic time, though nothing else happens until then.
+    pub(crate) fn held_until(&self) -> Option<Duration> {
+        self.held_until
     }
 
     fn next_replayed(&mut self) -> Option<SealedBatch<R>> {
@@ -306,6 +320,12 @@ impl<R> Sequencing<R> {
         });
         if !takes_frames && !barrier_is_due {
             return None;
+        }
+        if self.may_be_held() {
+            self.held_until = self.pacing.hold(now.monotonic);
+            if self.held_until.is_some() {
+                return None;
+            }
         }
         let mut frames = Frames::default();
         let mut receipts = Vec::new();
@@ -342,6 +362,9 @@ impl<R> Sequencing<R> {
             let entry = Entry { offset: header.offset, stamp: header.stamp, frames: Arc::clone(&frames) };
             self.unjournaled.push(entry);
         }
+        if !frames.chunks.is_empty() {
+            self.pacing.sealed(frames.count(), now.monotonic);
+        }
         let readings = frames.count() as u64;
         Some(self.sealed(header, frames, receipts, (Input::Sources, readings)))
     }
@@ -373,6 +396,18 @@ impl<R> Sequencing<R> {
         matches!(self.journal, JournalState::Absent | JournalState::Ready)
     }
 
+    /// True when a batch of what waits would be a small one that more readings may join: there is a journal to spare,
+    /// no barrier is wanted, and the readings are not recorded ones.
+    fn may_be_held(&self) -> bool {
+        let front_is_recorded = self.waiting.front().is_some_and(|waiting| waiting.recorded.is_some());
+        let byte_counts = self.waiting.iter().map(|waiting| waiting.chunk.byte_count());
+        self.journal != JournalState::Absent
+            && self.barrier.is_none()
+            && !front_is_recorded
+            && !self.has_full_batch()
+            && !sums_to(byte_counts, PACED_BYTES_MAX)
+    }
+
     /// True when what waits fills a batch.
     fn has_full_batch(&self) -> bool {
         let (mut frame_count, mut byte_count) = (0, 0);
@@ -396,6 +431,15 @@ impl<R> Sequencing<R> {
         let slowest = self.delivered.iter().min().copied().unwrap_or(self.sent);
         usize::try_from(self.sent.0 - slowest.0).expect("few batches are in flight")
     }
+}
+
+/// True when the sum reaches `limit`; the rest is not looked at.
+fn sums_to(counts: impl IntoIterator<Item = usize>, limit: usize) -> bool {
+    let mut sum = 0;
+    counts.into_iter().any(|count| {
+        sum += count;
+        sum >= limit
+    })
 }
 
 #[cfg(test)]

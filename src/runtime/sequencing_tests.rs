@@ -1,6 +1,5 @@
 use super::*;
 use crate::source::frame::{FrameBuffers, SourceIndex};
-use std::time::Duration;
 
 fn chunk(frames: usize) -> FrameChunk {
     let mut buffers = FrameBuffers::default();
@@ -186,6 +185,45 @@ fn under_pressure_only_barriers_pass() {
     sequencing.next_commit();
     sequencing.committed(Offset(1));
     assert_eq!(sequencing.next_batch(at(0)).unwrap().frames.count(), 10);
+}
+
+#[test]
+fn small_batches_in_quick_succession_are_held_but_not_lone_large_or_last_ones() {
+    let mut sequencing = journaled(8);
+    let seal = |sequencing: &mut Sequencing<u32>, ms| {
+        let sealed = sequencing.next_batch(at(ms)).map(|batch| batch.frames.count());
+        sequencing.next_commit();
+        sequencing.committed(sequencing.last());
+        sealed
+    };
+    append(&mut sequencing, 1, 1);
+    assert_eq!(seal(&mut sequencing, 10), Some(1), "a lone one");
+    append(&mut sequencing, 1, 2);
+    assert_eq!((seal(&mut sequencing, 11), sequencing.held_until()), (None, Some(at(12).monotonic)));
+    append(&mut sequencing, 3, 3);
+    assert_eq!((seal(&mut sequencing, 12), sequencing.held_until()), (Some(4), None), "they share a batch");
+    append(&mut sequencing, 10, 4);
+    assert_eq!(seal(&mut sequencing, 12), Some(10), "a full one");
+    append(&mut sequencing, 1, 5);
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::LastBatch, None));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "the last one");
+    append(&mut sequencing, 1, 6);
+    assert!(sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, None));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "one a checkpoint waits for");
+    let recorded = |stamp| Waiting { chunk: chunk(1), recorded: Some(Timestamp(stamp)), receipt: 7 };
+    sequencing.append(recorded(20));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "a recorded one");
+    append(&mut sequencing, 1, 8);
+    assert_eq!(seal(&mut sequencing, 15), Some(1), "a lone one again");
+}
+
+#[test]
+fn without_a_journal_nothing_is_held() {
+    let mut sequencing = sequencing(8, 10);
+    for receipt in 1..=5 {
+        append(&mut sequencing, 1, receipt);
+        assert!(sequencing.next_batch(at(1)).is_some());
+    }
 }
 
 #[test]
