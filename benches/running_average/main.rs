@@ -8,7 +8,8 @@
 //! Before that, what the journal costs when readings come singly: the time of a lone one (see `lone_reading`) and the bytes
 //! of a steady stream (see `journal_bytes`).
 //!
-//! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size of the table; no lines, no table; the data comes from a fixed seed.
+//! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size of the table; no lines, no table. The data comes from
+//! a fixed seed.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
