@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench powercut tools power-tools
+.PHONY: demo test lint bench powercut tools power-tools clock-tools
 
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -8,7 +8,7 @@ demo: tools
 	$(CARGO) build --release --locked --bin tidegate
 	examples/restore_demo.sh $(TARGET)/release/tidegate
 
-test: tools power-tools
+test: tools power-tools clock-tools
 	$(CARGO) test --locked --lib --bins --tests --examples
 	$(CARGO) test --locked --doc
 
@@ -36,3 +36,9 @@ power-tools:
 	@[ "$$(id -u)" != 0 ] || { command -v mkfs.ext4 && command -v xfs_io; } >/dev/null || { \
 		echo "installing e2fsprogs and xfsprogs"; apt-get update -qq && apt-get install -y -qq e2fsprogs xfsprogs mount; } \
 		|| echo "without them the power cuts are skipped"
+
+# What the test of a jumping wall clock is made with. Without it that test says that it is skipped.
+clock-tools:
+	@[ "$$(id -u)" != 0 ] || ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { \
+		echo "installing faketime"; apt-get update -qq && apt-get install -y -qq faketime; } \
+		|| echo "without it the clock's jumps are skipped"

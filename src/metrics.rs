@@ -78,6 +78,7 @@ pub(crate) struct JobMetrics {
     pub(crate) hangs: AtomicU64,
     pub(crate) checkpoints_completed: AtomicU64,
     pub(crate) checkpoints_failed: AtomicU64,
+    pub(crate) clock_jumps: AtomicU64,
     rejected: Mutex<BTreeMap<(String, RejectCause), u64>>,
 }
 

@@ -5,7 +5,11 @@
 //! program called again. Time runs from the accepted connection to the moment the output file is complete; the
 //! two outputs must be equal byte for byte. CPU seconds and peak RSS are the kernel's (`/proc`).
 //!
-//! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size; the data comes from a fixed seed.
+//! Before that, what the journal costs when readings come singly: the time of a lone one (see `lone_reading`) and the bytes
+//! of a steady stream (see `journal_bytes`).
+//!
+//! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size of the table; no lines, no table. The data comes from
+//! a fixed seed.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -14,6 +18,8 @@
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
 
 mod bare_loop;
+mod journal_bytes;
+mod lone_reading;
 mod measure;
 
 use std::net::TcpListener;
@@ -36,6 +42,10 @@ fn main() {
     // First: the table leaves the disk busy, and a start waits for its syncs.
     println!("start to first output: {:.1} ms (median of 20)", start_to_first_output().as_secs_f64() * 1e3);
     println!("idle RSS, listening: {:.1} MiB", idle_rss() as f64 / 1024.0);
+    journal_figures();
+    if lines == 0 {
+        return;
+    }
     println!("reference job, {lines} lines, output to a file, seed {SEED:#x}, median of {rounds} pairs\n");
     println!(
         "| keys | journal | checkpoints | bare M/s | engine M/s | ratio | CPU s bare | CPU s engine | RSS MiB bare | RSS MiB engine |"
@@ -48,6 +58,26 @@ fn main() {
             compare(&Setup { lines, keys, journal, interval, rounds }, &data);
         }
     }
+}
+
+/// What the journal costs when readings come singly.
+fn journal_figures() {
+    let lone = lone_reading::measure();
+    let bytes = journal_bytes::measure(&readings(200_000, 1_000));
+    let ms = |seconds: f64| format!("{:.2} ms", seconds * 1e3);
+    println!("\n| journal `always` | engine | floor | target |");
+    println!("|---|---|---|---|");
+    println!(
+        "| a lone reading, in to out (median) | {} | {} bare write + fdatasync | at most {} |",
+        ms(lone.in_to_out),
+        ms(lone.bare_sync),
+        ms(lone.bare_sync + 1e-3),
+    );
+    println!(
+        "| journal bytes per payload byte at {:.0} readings/s | {:.2} | 1 | at most 1.30 |",
+        bytes.rate, bytes.journaled,
+    );
+    println!("\n(pages the kernel wrote, per payload byte, all files: {:.1})\n", bytes.to_device);
 }
 
 fn from_environment(name: &str, default: u64) -> u64 {

@@ -147,6 +147,7 @@ fn report(report: &JobReport) {
         hangs = report.hangs,
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
+        clock_jumps = report.clock_jumps,
         "ended"
     );
 }

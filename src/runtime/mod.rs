@@ -10,7 +10,7 @@
 //! | actor | thread | plain part |
 //! |---|---|---|
 //! | `SourceActor` | main | `source::line_framer` |
-//! | `Sequencer` | main | `sequencing` |
+//! | `Sequencer` | main | `sequencing`, `pacing`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
@@ -34,6 +34,7 @@ mod journal_actor;
 mod memory;
 mod messages;
 mod opening;
+mod pacing;
 mod progress;
 mod report;
 mod restart;

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::{Offset, Timestamp};
-use super::clock::wall_time;
+use super::clock::SystemClocks;
 use super::error::JobError;
 use super::memory::MemoryPlan;
 use super::report::Restored;
@@ -92,7 +92,8 @@ pub(crate) fn open(
     if let Some(recovered) = &recovered {
         last = last.max(recovered.last);
     }
-    let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
+    let now = SystemClocks::new().read().wall;
+    let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, now));
     let replays = settings.start == Start::NewestCheckpoint;
     let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
     let sinks =

@@ -30,6 +30,8 @@ pub struct JobReport {
     pub checkpoints_completed: u64,
     /// Checkpoints that failed.
     pub checkpoints_failed: u64,
+    /// Times the wall clock jumped, or was behind the last stamp at the start.
+    pub clock_jumps: u64,
 }
 
 /// The checkpoint a job continued from.

@@ -8,7 +8,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::batch::Offset;
 
-use super::clock::wall_time;
+use super::clock::{ClockJump, SystemClocks};
 use super::error::JobError;
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
@@ -42,6 +42,9 @@ pub(crate) struct Sequencer {
     sessions: BTreeMap<Arc<str>, u64>,
     is_reading: bool,
     was_under_pressure: bool,
+    clocks: SystemClocks,
+    /// A wake-up for a batch that is held is set.
+    is_waking: bool,
 }
 
 impl Sequencer {
@@ -59,14 +62,25 @@ impl Sequencer {
             sessions: BTreeMap::new(),
             is_reading: false,
             was_under_pressure: false,
+            clocks: SystemClocks::new(),
+            is_waking: false,
         }
     }
 
     /// Does all that can be done now: sends batches, commits them, reads for a replay.
     fn advance(&mut self, context: &mut Context<Self>) {
         // Bounded by the credit.
-        while let Some(batch) = self.sequencing.next_batch(wall_time()) {
+        let mut now = self.clocks.read();
+        while let Some(batch) = self.sequencing.next_batch(now) {
             self.send(batch);
+            now = self.clocks.read();
+        }
+        if let Some(until) = self.sequencing.held_until().filter(|_| !self.is_waking) {
+            self.is_waking = true;
+            context.run_later(until.saturating_sub(now.monotonic), |actor, context| {
+                actor.is_waking = false;
+                actor.advance(context);
+            });
         }
         let Some(peers) = &self.peers else { return };
         let Some(journal) = &peers.journal else { return };
@@ -107,6 +121,10 @@ impl Sequencer {
         };
         JobMetrics::add(counter, batch.frames.count() as u64);
         JobMetrics::add(&self.metrics.batches, 1);
+        if let Some(jump) = batch.clock_jump {
+            JobMetrics::add(&self.metrics.clock_jumps, 1);
+            report_jump(jump);
+        }
         for receipt in batch.receipts {
             if receipt.send(header.offset).is_err() {
                 tracing::trace!("the source that sent these frames has gone");
@@ -142,6 +160,20 @@ impl Sequencer {
             if greeting.answer.send((lines, greeting.session)).is_err() {
                 tracing::trace!("the client that greeted has gone");
             }
+        }
+    }
+}
+
+fn report_jump(jump: ClockJump) {
+    match jump {
+        ClockJump::Forward(by_ms) => {
+            tracing::warn!(by_ms, "the wall clock jumped forward: processing time follows it");
+        }
+        ClockJump::Back(by_ms) => {
+            tracing::warn!(by_ms, "the wall clock jumped back: processing time goes on without it");
+        }
+        ClockJump::BehindLastStamp(by_ms) => {
+            tracing::warn!(by_ms, "the wall clock is behind the journal: processing time goes on without it");
         }
     }
 }

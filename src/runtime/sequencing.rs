@@ -2,7 +2,8 @@
 //!
 //! Natural batching: a batch is sealed as soon as there is credit, the journal is ready for a commit and anything
 //! waits. So a lone reading goes at once, and a crowd shares a batch, up to `batch_frames_max` frames and
-//! `batch_bytes_max` bytes; a full batch does not wait for the commit under way.
+//! `batch_bytes_max` bytes; a full batch does not wait for the commit under way. With a journal, small batches in quick
+//! succession are held for a moment (see `pacing`); full ones, barriers and recorded batches are not.
 //!
 //! Invariants: offsets ascend by one; at most `batches_in_flight` batches are sent and not yet delivered by every
 //! sink; a barrier is on exactly one batch, and never on a replayed one; one commit is under way at a time. What
@@ -10,10 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
-use super::clock::Clock;
+use super::clock::{Clock, ClockJump, Moment};
 use super::messages::BarrierScope;
+use super::pacing::{PACED_BYTES_MAX, Pacing};
 use super::settings::Settings;
 use crate::checkpoint::CheckpointId;
 use crate::journal::Entry;
@@ -35,6 +38,8 @@ pub(crate) struct SealedBatch<R> {
     pub(crate) readings: u64,
     /// Where its readings come from.
     pub(crate) input: Input,
+    /// What the wall clock did since the batch before, when that is worth saying.
+    pub(crate) clock_jump: Option<ClockJump>,
 }
 
 /// Where a batch comes from.
@@ -100,6 +105,9 @@ pub(crate) struct Sequencing<R> {
     attempt: Attempt,
     suspects: BTreeSet<Offset>,
     clock: Clock,
+    pacing: Pacing,
+    /// When what waits for more readings is sealed at the latest, in monotonic time.
+    held_until: Option<Duration>,
     /// Last batch sealed.
     last: Offset,
     /// Last batch sent in this attempt.
@@ -134,6 +142,8 @@ impl<R> Sequencing<R> {
             attempt: Attempt(0),
             suspects: BTreeSet::new(),
             clock: Clock::resume(start.stamp),
+            pacing: Pacing::default(),
+            held_until: None,
             last: start.last,
             sent: start.last,
             readings: 0,
@@ -267,15 +277,21 @@ impl<R> Sequencing<R> {
     }
 
     /// The next batch to send, if there is credit and a reason for one.
-    pub(crate) fn next_batch(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+    pub(crate) fn next_batch(&mut self, now: Moment) -> Option<SealedBatch<R>> {
+        self.held_until = None;
         if self.in_flight() >= self.in_flight_max {
             return None;
         }
         match self.mode {
             Mode::Paused => None,
             Mode::Replaying => self.next_replayed(),
-            Mode::Running => self.seal(wall),
+            Mode::Running => self.seal(now),
         }
+    }
+
+    /// When to ask for the next batch again, in monotonic time, though nothing else happens until then.
+    pub(crate) fn held_until(&self) -> Option<Duration> {
+        self.held_until
     }
 
     fn next_replayed(&mut self) -> Option<SealedBatch<R>> {
@@ -295,7 +311,7 @@ impl<R> Sequencing<R> {
         Some(self.sealed(header, batch.frames, Vec::new(), (Input::Journal, readings)))
     }
 
-    fn seal(&mut self, wall: Timestamp) -> Option<SealedBatch<R>> {
+    fn seal(&mut self, now: Moment) -> Option<SealedBatch<R>> {
         let is_held_back = self.is_under_pressure || !(self.journal_is_ready() || self.has_full_batch());
         let takes_frames = !is_held_back && !self.waiting.is_empty();
         let barrier_is_due = self.barrier.is_some_and(|(_, scope)| match scope {
@@ -304,6 +320,12 @@ impl<R> Sequencing<R> {
         });
         if !takes_frames && !barrier_is_due {
             return None;
+        }
+        if self.may_be_held() {
+            self.held_until = self.pacing.hold(now.monotonic);
+            if self.held_until.is_some() {
+                return None;
+            }
         }
         let mut frames = Frames::default();
         let mut receipts = Vec::new();
@@ -326,10 +348,10 @@ impl<R> Sequencing<R> {
             attempt: self.attempt,
             offset: self.last.next(),
             // A batch without readings does not move time: it is there for its barrier only.
-            stamp: if frames.chunks.is_empty() {
-                self.clock.now()
-            } else {
-                self.clock.stamp(recorded.unwrap_or(wall))
+            stamp: match recorded {
+                _ if frames.chunks.is_empty() => self.clock.now(),
+                Some(recorded) => self.clock.stamp_recorded(recorded),
+                None => self.clock.stamp(now),
             },
             barrier: self.take_barrier(),
             pace: Pace::Batch,
@@ -339,6 +361,9 @@ impl<R> Sequencing<R> {
         if self.journal != JournalState::Absent {
             let entry = Entry { offset: header.offset, stamp: header.stamp, frames: Arc::clone(&frames) };
             self.unjournaled.push(entry);
+        }
+        if !frames.chunks.is_empty() {
+            self.pacing.sealed(frames.count(), now.monotonic);
         }
         let readings = frames.count() as u64;
         Some(self.sealed(header, frames, receipts, (Input::Sources, readings)))
@@ -353,7 +378,8 @@ impl<R> Sequencing<R> {
     ) -> SealedBatch<R> {
         self.sent = header.offset;
         self.readings += readings;
-        SealedBatch { header, frames, receipts, readings: self.readings, input }
+        let clock_jump = self.clock.take_jump();
+        SealedBatch { header, frames, receipts, readings: self.readings, input, clock_jump }
     }
 
     fn count_client_lines(&mut self, chunk: &FrameChunk) {
@@ -368,6 +394,18 @@ impl<R> Sequencing<R> {
 
     fn journal_is_ready(&self) -> bool {
         matches!(self.journal, JournalState::Absent | JournalState::Ready)
+    }
+
+    /// True when a batch of what waits would be a small one that more readings may join: there is a journal to spare,
+    /// no barrier is wanted, and the readings are not recorded ones.
+    fn may_be_held(&self) -> bool {
+        let front_is_recorded = self.waiting.front().is_some_and(|waiting| waiting.recorded.is_some());
+        let byte_counts = self.waiting.iter().map(|waiting| waiting.chunk.byte_count());
+        self.journal != JournalState::Absent
+            && self.barrier.is_none()
+            && !front_is_recorded
+            && !self.has_full_batch()
+            && !sums_to(byte_counts, PACED_BYTES_MAX)
     }
 
     /// True when what waits fills a batch.
@@ -393,6 +431,15 @@ impl<R> Sequencing<R> {
         let slowest = self.delivered.iter().min().copied().unwrap_or(self.sent);
         usize::try_from(self.sent.0 - slowest.0).expect("few batches are in flight")
     }
+}
+
+/// True when the sum reaches `limit`; the rest is not looked at.
+fn sums_to(counts: impl IntoIterator<Item = usize>, limit: usize) -> bool {
+    let mut sum = 0;
+    counts.into_iter().any(|count| {
+        sum += count;
+        sum >= limit
+    })
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ fn chunk(frames: usize) -> FrameChunk {
     FrameChunk::new(SourceIndex(0), "test".into(), 1, buffers, Arc::default())
 }
 
+/// A moment at which both clocks say `ms`.
+fn at(ms: u64) -> Moment {
+    Moment { wall: Timestamp(i64::try_from(ms).unwrap()), monotonic: Duration::from_millis(ms) }
+}
+
 const BEGINNING: ReplayFrom = ReplayFrom { offset: Offset(0), readings: 0, suspects: BTreeSet::new() };
 
 fn sequencing(in_flight: usize, frames_max: usize) -> Sequencing<u32> {
@@ -28,16 +33,16 @@ fn append(sequencing: &mut Sequencing<u32>, frames: usize, receipt: u32) {
 fn a_lone_reading_is_sealed_at_once_and_a_crowd_shares_a_batch() {
     let mut sequencing = sequencing(1, 10);
     append(&mut sequencing, 1, 1);
-    let first = sequencing.next_batch(Timestamp(5)).unwrap();
+    let first = sequencing.next_batch(at(5)).unwrap();
     assert_eq!((first.header.offset, first.frames.count(), first.readings), (Offset(1), 1, 1));
     for receipt in 2..=6 {
         append(&mut sequencing, 4, receipt);
     }
-    assert!(sequencing.next_batch(Timestamp(6)).is_none(), "no credit");
+    assert!(sequencing.next_batch(at(6)).is_none(), "no credit");
     sequencing.delivered(Attempt(1), 0, Offset(1));
-    assert!(sequencing.next_batch(Timestamp(6)).is_none(), "the slowest sink counts");
+    assert!(sequencing.next_batch(at(6)).is_none(), "the slowest sink counts");
     sequencing.delivered(Attempt(1), 1, Offset(1));
-    let second = sequencing.next_batch(Timestamp(6)).unwrap();
+    let second = sequencing.next_batch(at(6)).unwrap();
     assert_eq!((second.frames.count(), second.receipts), (8, vec![2, 3]), "as many chunks as fit");
 }
 
@@ -46,9 +51,9 @@ fn a_chunk_above_the_limit_goes_alone_rather_than_never() {
     let mut sequencing = sequencing(8, 10);
     append(&mut sequencing, 50, 1);
     append(&mut sequencing, 1, 2);
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 50);
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 1);
-    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().frames.count(), 50);
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().frames.count(), 1);
+    assert!(sequencing.next_batch(at(0)).is_none());
 }
 
 #[test]
@@ -56,11 +61,11 @@ fn a_barrier_rides_on_the_next_batch_or_on_an_empty_one() {
     let mut sequencing = sequencing(8, 10);
     append(&mut sequencing, 1, 1);
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, None));
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().header.barrier, Some(CheckpointId(1)));
     assert!(!sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, Some(Offset(1))));
-    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(at(0)).is_none());
     assert!(sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, None), "the first failed");
-    let empty = sequencing.next_batch(Timestamp(0)).unwrap();
+    let empty = sequencing.next_batch(at(0)).unwrap();
     assert_eq!((empty.frames.count(), empty.header.barrier), (0, Some(CheckpointId(2))));
 }
 
@@ -70,8 +75,8 @@ fn the_last_barrier_waits_until_nothing_waits() {
     append(&mut sequencing, 4, 1);
     append(&mut sequencing, 4, 2);
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::LastBatch, None));
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, None);
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.barrier, Some(CheckpointId(1)));
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().header.barrier, None);
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().header.barrier, Some(CheckpointId(1)));
 }
 
 #[test]
@@ -81,10 +86,8 @@ fn recorded_batches_are_never_joined_and_keep_their_stamp() {
         sequencing.append(Waiting { chunk: chunk(1), recorded: Some(Timestamp(stamp)), receipt });
     }
     append(&mut sequencing, 1, 3);
-    let stamps: Vec<_> = (0..3)
-        .map(|_| sequencing.next_batch(Timestamp(15)).unwrap())
-        .map(|sealed| sealed.header.stamp.0)
-        .collect();
+    let stamps: Vec<_> =
+        (0..3).map(|_| sequencing.next_batch(at(15)).unwrap()).map(|sealed| sealed.header.stamp.0).collect();
     assert_eq!(stamps, [10, 20, 20], "and time never goes back");
 }
 
@@ -93,15 +96,15 @@ fn a_new_attempt_has_all_its_credit_and_ignores_the_old_ones_notices() {
     let mut sequencing = sequencing(1, 10);
     append(&mut sequencing, 1, 1);
     append(&mut sequencing, 10, 2);
-    sequencing.next_batch(Timestamp(0)).unwrap();
+    sequencing.next_batch(at(0)).unwrap();
     assert_eq!(sequencing.pause(), 1);
-    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(at(0)).is_none());
     sequencing.resume(Attempt(2), BEGINNING);
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().header.offset, Offset(2));
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().header.offset, Offset(2));
     sequencing.delivered(Attempt(1), 0, Offset(2));
     sequencing.delivered(Attempt(1), 1, Offset(2));
     append(&mut sequencing, 1, 3);
-    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(at(0)).is_none());
 }
 
 fn journaled(in_flight: usize) -> Sequencing<u32> {
@@ -119,12 +122,12 @@ fn offsets(entries: Option<Vec<Entry>>) -> Vec<u64> {
 fn a_crowd_gathers_while_a_commit_is_under_way_but_a_full_batch_does_not_wait() {
     let mut sequencing = journaled(8);
     append(&mut sequencing, 1, 1);
-    sequencing.next_batch(Timestamp(0)).unwrap();
+    sequencing.next_batch(at(0)).unwrap();
     assert_eq!(offsets(sequencing.next_commit()), [1]);
     append(&mut sequencing, 1, 2);
-    assert!(sequencing.next_batch(Timestamp(0)).is_none(), "it shares the next commit's batch");
+    assert!(sequencing.next_batch(at(0)).is_none(), "it shares the next commit's batch");
     append(&mut sequencing, 9, 3);
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 10);
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().frames.count(), 10);
     assert!(sequencing.next_commit().is_none(), "one commit at a time");
     sequencing.committed(Offset(1));
     assert_eq!(offsets(sequencing.next_commit()), [2]);
@@ -135,7 +138,7 @@ fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() 
     let mut sequencing = journaled(2);
     for receipt in 1..=3 {
         append(&mut sequencing, 10, receipt);
-        sequencing.next_batch(Timestamp(7));
+        sequencing.next_batch(at(7));
         sequencing.next_commit();
         sequencing.committed(sequencing.last());
         sequencing.delivered(Attempt(1), 0, sequencing.last());
@@ -153,18 +156,18 @@ fn a_rewind_replays_what_is_behind_the_checkpoint_and_counts_no_reading_twice() 
         skipped: 1,
     };
     sequencing.replay(Attempt(1), vec![replayed(2)]);
-    assert!(sequencing.next_batch(Timestamp(9)).is_none(), "read for an attempt that is over");
+    assert!(sequencing.next_batch(at(9)).is_none(), "read for an attempt that is over");
     sequencing.replay(Attempt(2), vec![replayed(2), replayed(3)]);
     append(&mut sequencing, 1, 4);
-    let second = sequencing.next_batch(Timestamp(9)).unwrap();
+    let second = sequencing.next_batch(at(9)).unwrap();
     assert_eq!((second.header.offset, second.header.barrier), (Offset(2), None));
     assert_eq!((second.readings, second.input), (20, Input::Journal));
-    let third = sequencing.next_batch(Timestamp(9)).unwrap();
+    let third = sequencing.next_batch(at(9)).unwrap();
     assert_eq!((third.header.offset, third.header.stamp, third.readings), (Offset(3), Timestamp(7), 30));
     assert_eq!((second.header.pace, third.header.pace), (Pace::Batch, Pace::FrameByFrame));
-    assert!(sequencing.next_batch(Timestamp(9)).is_none(), "the credit holds for replays too");
+    assert!(sequencing.next_batch(at(9)).is_none(), "the credit holds for replays too");
     sequencing.delivered(Attempt(2), 0, Offset(3));
-    let live = sequencing.next_batch(Timestamp(9)).unwrap();
+    let live = sequencing.next_batch(at(9)).unwrap();
     assert_eq!(
         (live.header.offset, live.header.barrier, live.input),
         (Offset(4), Some(CheckpointId(1)), Input::Sources)
@@ -176,12 +179,63 @@ fn under_pressure_only_barriers_pass() {
     let mut sequencing = journaled(8);
     sequencing.set_pressure(true);
     append(&mut sequencing, 10, 1);
-    assert!(sequencing.next_batch(Timestamp(0)).is_none());
+    assert!(sequencing.next_batch(at(0)).is_none());
     assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::NextBatch, None));
-    let empty = sequencing.next_batch(Timestamp(0)).unwrap();
+    let empty = sequencing.next_batch(at(0)).unwrap();
     assert_eq!((empty.frames.count(), empty.header.barrier), (0, Some(CheckpointId(1))));
     sequencing.set_pressure(false);
     sequencing.next_commit();
     sequencing.committed(Offset(1));
-    assert_eq!(sequencing.next_batch(Timestamp(0)).unwrap().frames.count(), 10);
+    assert_eq!(sequencing.next_batch(at(0)).unwrap().frames.count(), 10);
+}
+
+#[test]
+fn small_batches_in_quick_succession_are_held_but_not_lone_large_or_last_ones() {
+    let mut sequencing = journaled(8);
+    let seal = |sequencing: &mut Sequencing<u32>, ms| {
+        let sealed = sequencing.next_batch(at(ms)).map(|batch| batch.frames.count());
+        sequencing.next_commit();
+        sequencing.committed(sequencing.last());
+        sealed
+    };
+    append(&mut sequencing, 1, 1);
+    assert_eq!(seal(&mut sequencing, 10), Some(1), "a lone one");
+    append(&mut sequencing, 1, 2);
+    assert_eq!((seal(&mut sequencing, 11), sequencing.held_until()), (None, Some(at(12).monotonic)));
+    append(&mut sequencing, 3, 3);
+    assert_eq!((seal(&mut sequencing, 12), sequencing.held_until()), (Some(4), None), "they share a batch");
+    append(&mut sequencing, 10, 4);
+    assert_eq!(seal(&mut sequencing, 12), Some(10), "a full one");
+    append(&mut sequencing, 1, 5);
+    assert!(sequencing.request_barrier(CheckpointId(1), BarrierScope::LastBatch, None));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "the last one");
+    append(&mut sequencing, 1, 6);
+    assert!(sequencing.request_barrier(CheckpointId(2), BarrierScope::NextBatch, None));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "one a checkpoint waits for");
+    let recorded = |stamp| Waiting { chunk: chunk(1), recorded: Some(Timestamp(stamp)), receipt: 7 };
+    sequencing.append(recorded(20));
+    assert_eq!(seal(&mut sequencing, 12), Some(1), "a recorded one");
+    append(&mut sequencing, 1, 8);
+    assert_eq!(seal(&mut sequencing, 15), Some(1), "a lone one again");
+}
+
+#[test]
+fn without_a_journal_nothing_is_held() {
+    let mut sequencing = sequencing(8, 10);
+    for receipt in 1..=5 {
+        append(&mut sequencing, 1, receipt);
+        assert!(sequencing.next_batch(at(1)).is_some());
+    }
+}
+
+#[test]
+fn the_batch_that_meets_a_jump_of_the_wall_clock_tells_of_it() {
+    let mut sequencing = sequencing(8, 10);
+    let jumps: Vec<_> = [1_000, 100_000, 100_000]
+        .map(|wall| {
+            append(&mut sequencing, 1, 1);
+            sequencing.next_batch(Moment { wall: Timestamp(wall), ..at(1) }).unwrap().clock_jump
+        })
+        .to_vec();
+    assert_eq!(jumps, [None, Some(ClockJump::Forward(99_000)), None]);
 }

@@ -28,6 +28,7 @@ mod a_power_cut_loses_nothing_acknowledged;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
 mod a_stop_signal_drains_what_was_read;
+mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod bad_lines_are_counted_by_cause;
 mod errors_are_one_line_and_a_documented_exit_code;
 mod failures_end_the_job_when_the_budget_is_spent;

@@ -184,6 +184,7 @@ impl JobSupervisor {
             hangs: JobMetrics::get(&metrics.hangs),
             checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
+            clock_jumps: JobMetrics::get(&metrics.clock_jumps),
         }
     }
 

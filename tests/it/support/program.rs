@@ -54,6 +54,11 @@ impl Demo {
         self
     }
 
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// With a journal, as a user runs it; without this there is none, and what checkpoints alone do can be seen.
     pub(crate) fn journaled(self, sync: &str) -> Self {
         self.args(["--journal-sync", sync])
