@@ -9,12 +9,14 @@
 
 mod error;
 mod heap;
+mod history;
 mod manifest;
 mod pending;
 mod spool;
 
 pub use error::CheckpointError;
 pub(crate) use heap::HeapStore;
+pub(crate) use history::History;
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
 pub(crate) use spool::Spool;

@@ -26,13 +26,19 @@ pub fn message(error: &anyhow::Error) -> String {
 
 fn job_exit_code(error: &JobError) -> u8 {
     match error {
-        JobError::Configuration(_) | JobError::Restore { .. } | JobError::Open(_) => CONFIGURATION,
+        JobError::Configuration(_)
+        | JobError::Restore { .. }
+        | JobError::Open(_)
+        | JobError::NotHeld { .. } => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
         JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
         }
         JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
-        JobError::RestartsExhausted { .. } | JobError::ActorLost(_) | JobError::Runtime(_) => SOFTWARE,
+        JobError::RestartsExhausted { .. }
+        | JobError::OperatorFailed { .. }
+        | JobError::ActorLost(_)
+        | JobError::Runtime(_) => SOFTWARE,
     }
 }

@@ -173,7 +173,10 @@ fn open_store(
 }
 
 /// Refuses state that no operator would take.
-fn check_state_is_wanted(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
+pub(super) fn check_state_is_wanted(
+    topology: &Topology,
+    contents: Option<&Contents>,
+) -> Result<(), JobError> {
     let Some(Contents { manifest, .. }) = contents else { return Ok(()) };
     let is_wanted =
         |operator: &str| topology.stages.iter().any(|stage| stage.name == operator && !stage.reads_source);

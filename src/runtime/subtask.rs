@@ -17,6 +17,7 @@ use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed}
 use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
+use crate::checkpoint::Contents;
 use crate::operator::{AnyPart, Chain, FrameInput, OperatorError, SubtaskContext, TracedPart};
 use crate::stream::ChainFactory;
 
@@ -66,12 +67,8 @@ impl Subtask {
     }
 
     fn place(&self) -> String {
-        format!(
-            "{} ({}/{})",
-            self.wiring.factory.name(),
-            self.wiring.context.index + 1,
-            self.wiring.context.parallelism
-        )
+        let context = &self.wiring.context;
+        place(&*self.wiring.factory, context.index, context.parallelism)
     }
 
     fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Failure> {
@@ -134,24 +131,36 @@ impl Subtask {
     fn restore(&mut self, message: RestoreSubtask) -> Result<usize, OperatorError> {
         self.drop_state();
         let wiring = &self.wiring;
-        let (chain, key_count) = guard(|| {
-            let mut chain = wiring.factory.build(&wiring.context)?;
-            let head = chain.head();
-            if let (Some(operator), Some(contents)) =
-                (head.stateful_operator().map(str::to_owned), &message.contents)
-            {
-                for (entry, part) in contents.manifest.parts.iter().zip(&contents.parts) {
-                    if entry.operator == operator {
-                        head.load(part)?;
-                    }
-                }
-            }
-            let key_count = head.key_count();
-            Ok((chain, key_count))
-        })?;
+        let mut chain = restored_chain(&*wiring.factory, &wiring.context, message.contents.as_deref())?;
+        let key_count = chain.head().key_count();
         self.running = Some((message.attempt, chain));
         Ok(key_count)
     }
+}
+
+/// Builds a subtask's chain and loads what `contents` holds of its state.
+pub(super) fn restored_chain(
+    factory: &dyn ChainFactory,
+    context: &SubtaskContext,
+    contents: Option<&Contents>,
+) -> Result<Chain, OperatorError> {
+    guard(|| {
+        let mut chain = factory.build(context)?;
+        let head = chain.head();
+        if let (Some(operator), Some(contents)) = (head.stateful_operator().map(str::to_owned), contents) {
+            for (entry, part) in contents.manifest.parts.iter().zip(&contents.parts) {
+                if entry.operator == operator {
+                    head.load(part)?;
+                }
+            }
+        }
+        Ok(chain)
+    })
+}
+
+/// A subtask's name in messages: `average (1/2)`.
+pub(super) fn place(factory: &dyn ChainFactory, index: usize, parallelism: usize) -> String {
+    format!("{} ({}/{parallelism})", factory.name(), index + 1)
 }
 
 /// Why a batch could not be processed, and on which frame where that is known.
@@ -199,7 +208,7 @@ fn frame_by_frame(
 }
 
 /// Runs user code; a panic becomes an error.
-fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
+pub(super) fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
     catch_panic(code).unwrap_or_else(|message| Err(OperatorError::Panicked(message)))
 }
 

@@ -15,6 +15,7 @@
 
 mod cow;
 mod descriptor;
+mod digest;
 mod error;
 pub(crate) mod key;
 mod key_group;
@@ -23,6 +24,7 @@ pub(crate) mod part;
 mod value;
 
 pub use descriptor::{StateValue, ValueStateDescriptor};
+pub(crate) use digest::StateDigest;
 pub use error::StateError;
 pub use key::{KEY_BYTES_MAX, Key, TextKey};
 pub use key_group::{KeyGroup, KeyGroupRange, MAX_PARALLELISM_DEFAULT, MaxParallelism};

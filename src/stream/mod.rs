@@ -36,4 +36,4 @@ pub use environment::Environment;
 pub use keyed_stream::KeyedStream;
 pub use line::Line;
 pub use text_stream::TextStream;
-pub(crate) use topology::{ChainFactory, Sink, Target, Topology};
+pub(crate) use topology::{ChainFactory, Sink, Stage, Target, Topology};
