@@ -29,7 +29,7 @@ fn also_when_the_number_of_subtasks_changed() {
     let mut random = Random::seeded();
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    // Beside the results of the first run there is those of the second, whose subtasks order them otherwise.
+    // Beside the results of the first run there are those of the second, whose subtasks order them otherwise.
     run(directory.path(), &mut random, 60_000, "1");
     let delivered = run(directory.path(), &mut random, 60_000, "3");
     let whole = replay(&data, &[]).in_order();
@@ -89,6 +89,9 @@ fn and_says_what_can_be_had() {
         assert_eq!((refused.code, refused.stdout.as_str()), (Some(78), ""), "{arguments:?}");
         assert!(refused.stderr.contains(&range), "{arguments:?}: {}", refused.stderr);
     }
+    let until = first.to_string();
+    let reversed = replay(&data, &["--from", &last.to_string(), "--until", &until]);
+    assert_eq!(reversed.code, Some(78), "{}", reversed.stderr);
     let nothing = replay(directory.path(), &[]);
     assert_eq!(nothing.code, Some(78));
     assert!(nothing.stderr.contains("holds neither checkpoints nor a journal"), "{}", nothing.stderr);

@@ -68,6 +68,13 @@ impl Planner {
     /// # Errors
     /// When the directory cannot be read, or has nothing of a job.
     fn open(disk: Arc<dyn Disk>, job: &str, replay: Replay, parallelism: usize) -> Result<Self, JobError> {
+        if let (Some(from), Some(until)) = (replay.from, replay.until)
+            && from > until
+        {
+            let message =
+                format!("from {from} until {until} holds no batch; give a from that is not behind the until");
+            return Err(JobError::Configuration(message));
+        }
         let directory = &replay.directory;
         let names = disk
             .list(directory)
