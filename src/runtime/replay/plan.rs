@@ -55,6 +55,7 @@ fn gap(from: Offset, to: Offset) -> Option<Gap> {
 }
 
 /// Finds the legs of one replay.
+#[derive(Debug)]
 pub(super) struct Planner {
     disk: Arc<dyn Disk>,
     job: String,
@@ -76,10 +77,11 @@ impl Planner {
             return Err(JobError::Configuration(message));
         }
         let directory = &replay.directory;
-        let names = disk
-            .list(directory)
+        disk.list(directory)
             .map_err(|source| CheckpointError::Directory { path: directory.clone(), source })?;
-        if !names.iter().any(|name| name == "journal" || name == "manifests") {
+        let has_files =
+            |folder: &str| disk.list(&directory.join(folder)).is_ok_and(|names| !names.is_empty());
+        if !has_files("journal") && !has_files("manifests") {
             return Err(JobError::Configuration(format!(
                 "{} holds neither checkpoints nor a journal; give the folder of the job {job:?}",
                 directory.display()
@@ -275,3 +277,7 @@ fn subtasks(manifest: &Manifest) -> usize {
     let of = |operator: &str| manifest.parts.iter().filter(|part| part.operator == operator).count();
     manifest.parts.iter().map(|part| of(&part.operator)).max().unwrap_or(0)
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
