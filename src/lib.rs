@@ -60,8 +60,8 @@ pub use journal::JournalError;
 pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 pub use runtime::{
-    Backend, Compression, JobError, JobReport, JournalSettings, JournalSync, Offset, RestartStrategy,
-    Restored, Settings, Start, StopHandle, Timestamp,
+    Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, Replay,
+    ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};

@@ -36,6 +36,8 @@ pub(crate) struct Manifest {
     pub(crate) stamp: Timestamp,
     /// Readings sealed into batches up to and with `offset`, over the job's whole life.
     pub(crate) readings: u64,
+    /// Subtasks of each stage.
+    pub(crate) parallelism: u32,
     pub(crate) parts: Vec<PartEntry>,
     pub(crate) sinks: Vec<SinkPosition>,
     /// Lines taken from each client that asked for acknowledgements.
@@ -208,6 +210,7 @@ mod tests {
             offset: Offset(9),
             stamp: Timestamp(1000),
             readings: 70,
+            parallelism: 2,
             parts: vec![PartEntry {
                 name: "p-1".into(),
                 operator: "average".into(),
@@ -237,8 +240,8 @@ mod tests {
     fn golden_bytes() {
         let bytes = manifest().encode();
         let mut golden = b"TGMANIF\0".to_vec();
-        golden.extend([2, 0, 118, 0, 0, 0]);
-        golden.extend([3, 1, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70]);
+        golden.extend([2, 0, 119, 0, 0, 0]);
+        golden.extend([3, 1, 3, b'j', b'o', b'b', 9, 0xD0, 0x0F, 70, 2]);
         golden.extend([1, 3, b'p', b'-', b'1', 7]);
         golden.extend(b"average");
         golden.extend([1, 1, 2, 3, 1, 5]);

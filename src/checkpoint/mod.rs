@@ -9,6 +9,7 @@
 
 mod error;
 mod heap;
+mod history;
 mod increment;
 mod manifest;
 mod pending;
@@ -16,6 +17,7 @@ mod spool;
 
 pub use error::CheckpointError;
 pub(crate) use heap::HeapStore;
+pub(crate) use history::History;
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
 pub(crate) use spool::Spool;

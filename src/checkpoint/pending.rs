@@ -21,6 +21,7 @@ type SubtaskSnapshots = ((usize, usize), Vec<Box<dyn StateSnapshot>>);
 pub(crate) struct PendingCheckpoint {
     id: CheckpointId,
     job: String,
+    parallelism: u32,
     subtasks_missing: BTreeSet<(usize, usize)>,
     sinks_missing: BTreeSet<usize>,
     snapshots: Vec<SubtaskSnapshots>,
@@ -43,10 +44,13 @@ impl PendingCheckpoint {
         subtasks: impl IntoIterator<Item = (usize, usize)>,
         sink_count: usize,
     ) -> Self {
+        let subtasks_missing: BTreeSet<(usize, usize)> = subtasks.into_iter().collect();
+        let last = subtasks_missing.iter().map(|(_, index)| *index).max();
         Self {
             id,
             job,
-            subtasks_missing: subtasks.into_iter().collect(),
+            parallelism: last.map_or(1, |last| u32::try_from(last + 1).expect("a job has few subtasks")),
+            subtasks_missing,
             sinks_missing: (0..sink_count).collect(),
             snapshots: Vec::new(),
             sinks: Vec::new(),
@@ -108,6 +112,7 @@ impl PendingCheckpoint {
                 offset: header.offset,
                 stamp: header.stamp,
                 readings,
+                parallelism: self.parallelism,
                 parts: Vec::new(),
                 sinks: self.sinks.into_iter().map(|(_, position)| position).collect(),
                 clients,

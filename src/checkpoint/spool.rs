@@ -61,7 +61,7 @@ pub(crate) struct Spool {
 }
 
 /// Why a checkpoint is not whole.
-enum Damage {
+pub(super) enum Damage {
     /// It can never be used: set it aside.
     Permanent(String),
     /// It could not be read this time, or only another release or job can: leave it where it is.
@@ -79,22 +79,27 @@ impl Spool {
         job: &str,
         retain: usize,
     ) -> Result<Self, CheckpointError> {
-        let mut spool = Self {
+        let mut spool = Self { retain: retain.max(1), ..Self::look(disk, directory, job) };
+        spool
+            .prepare()
+            .map_err(|source| CheckpointError::Directory { path: directory.to_owned(), source })?;
+        Ok(spool)
+    }
+
+    /// A spool to read from: nothing is created, and nothing may be written.
+    pub(super) fn look(disk: Arc<dyn Disk>, directory: &Path, job: &str) -> Self {
+        Self {
             disk,
             job: job.to_owned(),
             manifests: directory.join("manifests"),
             parts: directory.join("parts"),
             quarantine: directory.join("quarantine"),
-            retain: retain.max(1),
+            retain: 1,
             last_id: CheckpointId(0),
             visible_after: CheckpointId(0),
             lineage: None,
             increments: Increments::default(),
-        };
-        spool
-            .prepare()
-            .map_err(|source| CheckpointError::Directory { path: directory.to_owned(), source })?;
-        Ok(spool)
+        }
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -111,7 +116,7 @@ impl Spool {
     }
 
     /// Manifest files, newest first. Names that are not ours are passed over.
-    fn manifest_ids(&self) -> io::Result<Vec<CheckpointId>> {
+    pub(super) fn manifest_ids(&self) -> io::Result<Vec<CheckpointId>> {
         let mut ids: Vec<CheckpointId> = self
             .disk
             .list(&self.manifests)?
@@ -127,7 +132,7 @@ impl Spool {
         self.manifests.join(manifest_name(id))
     }
 
-    fn read_manifest(&self, id: CheckpointId) -> Result<Manifest, Damage> {
+    pub(super) fn read_manifest(&self, id: CheckpointId) -> Result<Manifest, Damage> {
         let bytes =
             read_whole(&*self.disk, &self.manifest_path(id), MANIFEST_BYTES_MAX).map_err(unreadable)?;
         let manifest = Manifest::decode(&bytes).map_err(|error| match error {
@@ -143,7 +148,7 @@ impl Spool {
         Ok(manifest)
     }
 
-    fn read_checkpoint(&self, id: CheckpointId) -> Result<Contents, Damage> {
+    pub(super) fn read_checkpoint(&self, id: CheckpointId) -> Result<Contents, Damage> {
         let manifest = self.read_manifest(id)?;
         let mut parts = Vec::with_capacity(manifest.parts.len());
         for entry in &manifest.parts {

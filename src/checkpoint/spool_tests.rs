@@ -45,6 +45,7 @@ fn capture(id: CheckpointId) -> Capture {
         offset: Offset(id.0 * 10),
         stamp: Timestamp(0),
         readings: 0,
+        parallelism: 1,
         parts: Vec::new(),
         sinks: Vec::new(),
         clients: Vec::new(),

@@ -15,10 +15,10 @@ Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server cannot be reached
-  70   an operator kept failing or hanging, the runtime failed, or `journal` found damage
+  70   an operator kept failing or hanging, the runtime failed, or `journal` or `replay` found damage
   73   the checkpoint directory cannot be used
   74   results or the last checkpoint could not be written
-  78   a setting is wrong, or the saved state does not fit the job
+  78   a setting is wrong, the saved state does not fit the job, or `replay` lacks the batches asked for
   130  a second Ctrl-C ended the process at once";
 
 /// A stream-processing runtime for edge devices.
@@ -47,6 +47,42 @@ pub enum Command {
 
     /// Look at a journal, also one copied from another device; changes nothing
     Journal(JournalCommand),
+
+    /// Run the reference job again over its checkpoints and its journal, also those copied from another device
+    ///
+    /// Gives the results of every batch that is kept, byte for byte as they were delivered, and on standard error a summary
+    /// with a hash of the final state. Changes nothing in the directory, which may be a read-only mount, damaged, or in
+    /// use.
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArguments),
+}
+
+/// Arguments of `tidegate replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// The checkpoint directory of `tidegate demo`, or the job's folder in it
+    #[arg(long, value_name = "DIR", visible_alias = "checkpoint-dir")]
+    pub data_dir: PathBuf,
+
+    /// Only results from this batch on [default: from the first that can be had]
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(u64).range(1..))]
+    pub from: Option<u64>,
+
+    /// Nothing behind this batch [default: up to the last]
+    #[arg(long, value_name = "OFFSET")]
+    pub until: Option<u64>,
+
+    /// Where results go: `stdout`, or a file that does not exist yet
+    #[arg(long, value_name = "stdout|FILE", default_value = "stdout")]
+    pub to: PathBuf,
+
+    /// Parallel subtasks of each stage [default: as many as the checkpoints say]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub parallelism: Option<u16>,
+
+    /// The summary as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `tidegate journal`.

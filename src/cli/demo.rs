@@ -7,7 +7,7 @@ use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument};
-use super::running_average::RunningAverage;
+use super::running_average::{JOB, running_averages};
 use super::{logging, signals};
 use crate::config::{BoardProfile, DemoDefaults, Interval};
 use crate::runtime::{
@@ -16,8 +16,6 @@ use crate::runtime::{
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
 use crate::stream::{Environment, TextStream};
-
-const JOB: &str = "running-average";
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     logging::start(match (arguments.quiet, arguments.verbose) {
@@ -28,12 +26,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;
     let environment = Environment::with_settings(JOB, settings(arguments)?);
-    let averages = source(arguments, &environment)?
-        .parse::<(i64, i64)>()
-        .name("readings")
-        .key_by(|(key, _)| *key)
-        .process(RunningAverage)
-        .name("average");
+    let averages = running_averages(source(arguments, &environment)?);
     match &arguments.output {
         Some(path) => averages.write_to_file(path),
         None => averages.print(),

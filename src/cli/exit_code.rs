@@ -26,7 +26,10 @@ pub fn message(error: &anyhow::Error) -> String {
 
 fn job_exit_code(error: &JobError) -> u8 {
     match error {
-        JobError::Configuration(_) | JobError::Restore { .. } | JobError::Open(_) => CONFIGURATION,
+        JobError::Configuration(_)
+        | JobError::Restore { .. }
+        | JobError::Open(_)
+        | JobError::NotHeld { .. } => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
         JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
@@ -35,6 +38,7 @@ fn job_exit_code(error: &JobError) -> u8 {
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
         JobError::RestartsExhausted { .. }
         | JobError::ThreadsStuck { .. }
+        | JobError::OperatorFailed { .. }
         | JobError::ActorLost(_)
         | JobError::Runtime(_) => SOFTWARE,
     }

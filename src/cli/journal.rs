@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::arguments::{JournalAction, JournalCommand};
+use crate::checkpoint::History;
 use crate::disk::{Disk, RealDisk};
 use crate::journal::{JournalReader, Recovered, recover};
 use crate::runtime::Offset;
@@ -15,7 +16,8 @@ use crate::runtime::Offset;
 pub(super) fn run(command: &JournalCommand) -> anyhow::Result<()> {
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let (directory, job) = locate(&*disk, &command.directory)?;
-    let recovered = recover(&*disk, &directory, &job, Offset(0))?;
+    let needed = needed(&disk, &directory, &job)?;
+    let recovered = recover(&*disk, &directory, &job, needed)?;
     let mut out = std::io::stdout().lock();
     match &command.action {
         JournalAction::List => list(&recovered, command.json, &mut out)?,
@@ -26,6 +28,14 @@ pub(super) fn run(command: &JournalCommand) -> anyhow::Result<()> {
         bail!("the journal in {} is damaged", directory.display());
     }
     Ok(())
+}
+
+/// The first batch that the oldest kept checkpoint needs. What lies before it may have gaps: a power cut can bring back
+/// some segments that were deleted and not others.
+fn needed(disk: &Arc<dyn Disk>, journal: &Path, job: &str) -> anyhow::Result<Offset> {
+    let Some(directory) = journal.parent() else { return Ok(Offset(0)) };
+    let history = History::read(Arc::clone(disk), directory, job)?;
+    Ok(history.manifests().first().map_or(Offset(0), |oldest| oldest.offset.next()))
 }
 
 /// The journal folder and the job's name, given the folder itself, the job's or one with a single job in it.
@@ -58,10 +68,15 @@ fn list(recovered: &Recovered, json: bool, out: &mut impl Write) -> anyhow::Resu
         let last = next.map_or(recovered.last.0, |next| next - 1);
         let file =
             segment.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let is_leftover = index < recovered.unread;
         if json {
-            writeln!(out, r#"{{"segment":"{file}","first":{base},"last":{last},"bytes":{bytes}}}"#)?;
+            writeln!(
+                out,
+                r#"{{"segment":"{file}","first":{base},"last":{last},"bytes":{bytes},"leftover":{is_leftover}}}"#
+            )?;
         } else {
-            writeln!(out, "{file}  batches {base}..={last}  {bytes} bytes")?;
+            let mark = if is_leftover { "  leftover, no longer needed" } else { "" };
+            writeln!(out, "{file}  batches {base}..={last}  {bytes} bytes{mark}")?;
         }
     }
     Ok(())
@@ -69,18 +84,20 @@ fn list(recovered: &Recovered, json: bool, out: &mut impl Write) -> anyhow::Resu
 
 fn verify(recovered: &Recovered, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let first = recovered.first.unwrap_or_default();
-    let (last, torn, segments) = (recovered.last, recovered.torn_bytes, recovered.segments.len());
+    let (last, torn) = (recovered.last, recovered.torn_bytes);
+    let leftover = recovered.unread;
+    let segments = recovered.segments.len() - leftover;
     match (&recovered.corruption, json) {
         (None, true) => {
             writeln!(
                 out,
-                r#"{{"whole":true,"segments":{segments},"first":{first},"last":{last},"torn_bytes":{torn}}}"#
+                r#"{{"whole":true,"segments":{segments},"first":{first},"last":{last},"torn_bytes":{torn},"leftover":{leftover}}}"#
             )?;
         }
         (None, false) => {
             writeln!(
                 out,
-                "whole: {segments} segments, batches {first}..={last}, {torn} bytes of a torn tail"
+                "whole: {segments} segments, batches {first}..={last}, {torn} bytes of a torn tail, {leftover} segments left over"
             )?;
         }
         (Some(corruption), _) => {

@@ -5,6 +5,7 @@ mod demo;
 mod exit_code;
 mod journal;
 mod logging;
+mod replay;
 mod running_average;
 mod signals;
 
@@ -19,5 +20,6 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Journal(command) => journal::run(&command),
+        Command::Replay(arguments) => replay::run(&arguments),
     }
 }

@@ -1,12 +1,26 @@
-//! The reference job's operator: Flink's running average.
+//! The reference job: Flink's running average.
 
 use crate::metrics::RejectCause;
 use crate::operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 use crate::state::{StateError, StateRegistry, ValueState, ValueStateDescriptor};
+use crate::stream::{DataStream, TextStream};
+
+/// Name of the reference job.
+pub(super) const JOB: &str = "running-average";
+
+/// The reference job's streams from its lines to its results.
+pub(super) fn running_averages(lines: TextStream) -> DataStream<(i64, i64)> {
+    lines
+        .parse::<(i64, i64)>()
+        .name("readings")
+        .key_by(|(key, _)| *key)
+        .process(RunningAverage)
+        .name("average")
+}
 
 /// Emits `(key, sum / count)` from a key's second reading on. The state is kept for ever.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RunningAverage;
+struct RunningAverage;
 
 impl KeyedProcessFunction<i64, (i64, i64)> for RunningAverage {
     type Out = (i64, i64);

@@ -37,6 +37,8 @@ pub(crate) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
 pub(crate) struct Recovered {
     /// Usable segments and ones no longer needed, oldest first.
     pub(crate) segments: Vec<SealedSegment>,
+    /// How many of them, the oldest, were not read since they are no longer needed.
+    pub(crate) unread: usize,
     /// First batch held; `None` when there is none.
     pub(crate) first: Option<Offset>,
     /// Last batch held.
@@ -88,6 +90,7 @@ pub(crate) fn recover(
     for Listed { base, path } in listed.drain(..begin) {
         let bytes = disk.open(&path).map_or(0, |(_, length)| length);
         recovered.segments.push(SealedSegment { base, path, bytes });
+        recovered.unread += 1;
     }
     for (index, segment) in listed.iter().enumerate() {
         let bytes = read_whole(disk, &segment.path, SEGMENT_BYTES_LIMIT)

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::batch::Offset;
 use crate::checkpoint::{CheckpointError, CheckpointId};
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
@@ -76,6 +77,26 @@ pub enum JobError {
         threads: usize,
         /// Stage, subtask and batch.
         place: String,
+    },
+    /// An operator failed while a journaled batch was replayed. The results of the batches before it were given out.
+    #[error("the replay ends before batch {offset}: {place} {cause}")]
+    OperatorFailed {
+        /// The batch.
+        offset: Offset,
+        /// Stage and subtask.
+        place: String,
+        /// Its reason.
+        cause: Box<OperatorError>,
+    },
+    /// A replay was asked for a batch that the directory no longer, or not yet, holds what is needed for.
+    #[error("batch {offset} cannot be replayed: what is kept allows for batches {first} to {last}")]
+    NotHeld {
+        /// The batch asked for.
+        offset: Offset,
+        /// The first batch that can be replayed.
+        first: Offset,
+        /// The last one.
+        last: Offset,
     },
     /// The last checkpoint of an orderly stop failed; all outputs were delivered.
     #[error("stopped, but the last checkpoint failed: {0}")]

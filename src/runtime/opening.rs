@@ -118,14 +118,14 @@ pub(crate) fn open(
         lock,
     };
     if opened.contents.is_none() && opened.journal.is_some() {
-        opened.begin_history(topology);
+        opened.begin_history(topology, settings.parallelism);
     }
     Ok(opened)
 }
 
 impl Opened {
     /// Writes the empty checkpoint a history begins with.
-    fn begin_history(&mut self, topology: &Topology) {
+    fn begin_history(&mut self, topology: &Topology, parallelism: usize) {
         let positions = topology.sinks.iter().zip(&mut self.sinks).map(|(sink, opened)| {
             let bytes = opened.writer.sync()?;
             Ok(SinkPosition { sink: sink.spec.name(), delivered: opened.delivered, bytes })
@@ -142,6 +142,7 @@ impl Opened {
                 offset: self.begins_at.offset,
                 stamp: self.start.stamp,
                 readings: 0,
+                parallelism: u32::try_from(parallelism).expect("a job has few subtasks"),
                 parts: Vec::new(),
                 sinks,
                 clients: Vec::new(),
@@ -209,7 +210,10 @@ fn open_store(
 }
 
 /// Refuses state that no operator would take.
-fn check_state_is_wanted(topology: &Topology, contents: Option<&Contents>) -> Result<(), JobError> {
+pub(super) fn check_state_is_wanted(
+    topology: &Topology,
+    contents: Option<&Contents>,
+) -> Result<(), JobError> {
     let Some(Contents { manifest, .. }) = contents else { return Ok(()) };
     let is_wanted =
         |operator: &str| topology.stages.iter().any(|stage| stage.name == operator && !stage.reads_source);

@@ -21,6 +21,7 @@ use super::progress::{Halted, Progress, Work};
 use super::sequencer::{notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
+use crate::checkpoint::Contents;
 use crate::operator::{AnyPart, Chain, FrameInput, OperatorError, SubtaskContext, TracedPart};
 use crate::state::StateSnapshot;
 use crate::stream::ChainFactory;
@@ -94,9 +95,9 @@ impl Subtask {
         };
         let snapshot = match header.barrier {
             None => None,
-            Some(_) => Some(
-                guard(|| Ok(chain.head().snapshot()?)).map_err(|cause| Failure { frame: None, cause })?,
-            ),
+            Some(_) => {
+                Some(guard(|| Ok(chain.head().snapshot()?)).map_err(|cause| Failure { frame: None, cause })?)
+            }
         };
         progress.end()?;
         self.send(header, outputs);
@@ -172,20 +173,8 @@ impl Subtask {
     fn restore(&mut self, message: RestoreSubtask) -> Result<usize, OperatorError> {
         self.drop_state();
         let wiring = &self.wiring;
-        let (chain, key_count) = guard(|| {
-            let mut chain = wiring.factory.build(&wiring.context)?;
-            let head = chain.head();
-            let operator = head.stateful_operator().map(str::to_owned);
-            let saved = message.contents.as_ref().map(|contents| {
-                let parts = contents.manifest.parts.iter().zip(&contents.parts);
-                let of_operator = parts.filter(|(entry, _)| Some(&entry.operator) == operator.as_ref());
-                (of_operator.map(|(_, part)| part.clone()).collect::<Vec<_>>(), contents.manifest.stamp)
-            });
-            let (parts, stamp) = saved.unwrap_or_default();
-            head.open(&parts, stamp)?;
-            let key_count = head.key_count();
-            Ok((chain, key_count))
-        })?;
+        let mut chain = restored_chain(&*wiring.factory, &wiring.context, message.contents.as_deref())?;
+        let key_count = chain.head().key_count();
         self.running = Some((message.attempt, chain));
         self.wiring.progress.open();
         Ok(key_count)
@@ -209,6 +198,32 @@ impl From<Halted> for Interruption {
     fn from(_: Halted) -> Self {
         Self::Halted
     }
+}
+
+/// Builds a subtask's chain and loads what `contents` holds of its state.
+pub(super) fn restored_chain(
+    factory: &dyn ChainFactory,
+    context: &SubtaskContext,
+    contents: Option<&Contents>,
+) -> Result<Chain, OperatorError> {
+    guard(|| {
+        let mut chain = factory.build(context)?;
+        let head = chain.head();
+        let operator = head.stateful_operator().map(str::to_owned);
+        let saved = contents.map(|contents| {
+            let parts = contents.manifest.parts.iter().zip(&contents.parts);
+            let of_operator = parts.filter(|(entry, _)| Some(&entry.operator) == operator.as_ref());
+            (of_operator.map(|(_, part)| part.clone()).collect::<Vec<_>>(), contents.manifest.stamp)
+        });
+        let (parts, stamp) = saved.unwrap_or_default();
+        head.open(&parts, stamp)?;
+        Ok(chain)
+    })
+}
+
+/// A subtask's name in messages: `average (1/2)`.
+pub(super) fn place(factory: &dyn ChainFactory, index: usize, parallelism: usize) -> String {
+    format!("{} ({}/{parallelism})", factory.name(), index + 1)
 }
 
 /// Why a batch could not be processed, and on which frame where that is known.
@@ -258,7 +273,7 @@ fn frame_by_frame(
 }
 
 /// Runs user code; a panic becomes an error.
-fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
+pub(super) fn guard<T>(code: impl FnOnce() -> Result<T, OperatorError>) -> Result<T, OperatorError> {
     catch_panic(code).unwrap_or_else(|message| Err(OperatorError::Panicked(message)))
 }
 

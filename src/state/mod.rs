@@ -18,6 +18,7 @@ mod cell;
 mod column;
 mod cow;
 mod descriptor;
+mod digest;
 mod error;
 mod flush;
 pub(crate) mod key;
@@ -48,6 +49,7 @@ pub use descriptor::{
     AggregateFunction, AggregatingStateDescriptor, ListStateDescriptor, MapStateDescriptor,
     ReducingStateDescriptor, StateValue, ValueStateDescriptor,
 };
+pub(crate) use digest::StateDigest;
 pub use error::StateError;
 pub use key::{KEY_BYTES_MAX, Key, TextKey};
 pub(crate) use key_group::GroupSet;

@@ -43,9 +43,9 @@ impl StateSetup {
         }
     }
 
-    /// State on the heap without limits, for tests and tools.
+    /// State on the heap without limits, for tools: saved stores are read in the system's temporary directory.
     pub(crate) fn heap() -> Self {
-        Self::new(Arc::new(crate::disk::RealDisk), None, PathBuf::new())
+        Self::new(Arc::new(crate::disk::RealDisk), None, std::env::temp_dir())
     }
 
     /// Removes what an earlier process left in the directory for stores.
@@ -55,7 +55,7 @@ impl StateSetup {
 
     fn place(&self, operator: &str) -> Result<StorePlace, StateError> {
         let number = self.opened.fetch_add(1, Ordering::Relaxed);
-        let directory = self.work.join(format!("store-{number}"));
+        let directory = self.work.join(format!("tidegate-store-{}-{number}", std::process::id()));
         let made =
             self.disk.remove_directory(&directory).and_then(|()| self.disk.create_directory(&directory));
         made.map_err(|source| StateError::Directory {

@@ -1,11 +1,12 @@
 //! The environment: where a job's streams begin and where it is run.
 
 use std::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
 use super::text_stream::TextStream;
 use super::topology::{Topology, TopologyBuilder};
-use crate::runtime::{JobError, JobReport, Settings, StopHandle};
+use crate::runtime::{JobError, JobReport, Replay, ReplayReport, Settings, StopHandle};
 use crate::source::{RecordedInput, SourceSpec, TcpConnect, TcpListen};
 
 /// Builds and runs one job.
@@ -73,6 +74,20 @@ impl Environment {
     pub fn execute_until(self, stop: StopHandle) -> Result<JobReport, JobError> {
         let (topology, settings) = self.build();
         crate::runtime::run(topology, settings, stop)
+    }
+
+    /// Runs the job again over what a directory holds of it, without opening its sources and sinks and without changing
+    /// anything. `results` takes, batch by batch, the name of a sink and what the job has for it: lines, each with its end.
+    ///
+    /// # Errors
+    /// See [`JobError`]; one that `results` returns ends the replay.
+    pub fn replay(
+        self,
+        replay: Replay,
+        mut results: impl FnMut(&str, &[u8]) -> io::Result<()>,
+    ) -> Result<ReplayReport, JobError> {
+        let (topology, settings) = self.build();
+        crate::runtime::replay(&topology, &settings, replay, &mut results)
     }
 
     pub(crate) fn build(self) -> (Topology, Settings) {

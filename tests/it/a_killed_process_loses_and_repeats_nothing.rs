@@ -5,9 +5,20 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Averages, Demo, Random, Running, send_carefully, wait_until};
+use crate::support::{
+    Averages, Demo, Random, Running, replay, send_carefully, state_hash, wait_until_within,
+};
 
 const KEYS: usize = 50;
+/// Lines and kills of the long run; `TIDEGATE_KILL_LINES` and `TIDEGATE_KILLS` change them.
+const LINES: usize = 1_000_000;
+const KILLS: usize = 20;
+/// Longest time from one kill to the next. Together the kills take less time than the sender's pauses, so that every kill
+/// comes before the last line.
+const KILL_INTERVAL_SHORT: Duration = Duration::from_millis(30);
+const KILL_INTERVAL_LONG: Duration = Duration::from_millis(600);
+/// Far above what a loaded machine needs to take the lines behind the last kill.
+const DRAIN_MAX: Duration = Duration::from_secs(180);
 /// Slow enough that every kill comes before the last line.
 const PACE: Duration = Duration::from_millis(1);
 
@@ -18,7 +29,7 @@ fn start(address: &str, directory: &Path, sync: &str) -> Running {
 }
 
 /// Kills the program until `kills` kills have landed, while a sender brings `readings` lines through it.
-fn survive(kills: usize, readings: usize, sync: &str) {
+fn survive(kills: usize, readings: usize, sync: &str, interval: Duration) {
     let mut random = Random::seeded();
     let directory = tempfile::tempdir().unwrap();
     let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
@@ -35,13 +46,15 @@ fn survive(kills: usize, readings: usize, sync: &str) {
         });
         for _ in 0..kills {
             // The moment is random: nothing is waited for.
-            std::thread::sleep(Duration::from_micros(500 + random.within(0..30_000) as u64));
+            let micros = random.within(500..usize::try_from(interval.as_micros()).unwrap());
+            std::thread::sleep(Duration::from_micros(micros as u64));
             let is_under_way = acknowledged.load(Ordering::SeqCst) < lines.len() as u64;
             assert!(is_under_way, "the sender was done before the last kill");
             running.kill();
             running = start(&address.to_string(), directory.path(), sync);
         }
-        wait_until(
+        wait_until_within(
+            DRAIN_MAX,
             || acknowledged.load(Ordering::SeqCst) == lines.len() as u64,
             || format!("{} of {} lines are acknowledged", acknowledged.load(Ordering::SeqCst), lines.len()),
         );
@@ -56,14 +69,34 @@ fn survive(kills: usize, readings: usize, sync: &str) {
     let differs = results.lines().zip(expected.lines()).position(|(result, expected)| result != expected);
     assert_eq!(differs, None, "the first result that is not the uninterrupted run's");
     assert_eq!(results.len(), expected.len());
+
+    // The state too is that of a run in one piece.
+    let uninterrupted = directory.path().join("uninterrupted");
+    let bytes: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    Demo::run_on(bytes, |demo| {
+        let results = directory.path().join("uninterrupted-results");
+        demo.journaled("off").arg("--output").arg(results).checkpoint_dir(&uninterrupted)
+    });
+    let once = std::fs::read_to_string(directory.path().join("uninterrupted-results")).unwrap();
+    assert!(once == results, "the results are those of the uninterrupted run, byte for byte");
+    let state = |directory: &Path| state_hash(&replay(directory, &[]).in_order());
+    assert_eq!(state(&directory.path().join("data")), state(&uninterrupted));
+    println!("lines {}, kills {kills}, results {} bytes, all equal", lines.len(), results.len());
 }
 
 #[test]
 fn a_hundred_times() {
-    survive(100, 200_000, "always");
+    survive(100, 200_000, "always", KILL_INTERVAL_SHORT);
 }
 
 #[test]
 fn with_a_sync_now_and_then() {
-    survive(10, 20_000, "20ms");
+    survive(10, 20_000, "20ms", KILL_INTERVAL_SHORT);
+}
+
+#[test]
+fn over_a_million_lines() {
+    let setting = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
+    let (lines, kills) = (setting("TIDEGATE_KILL_LINES", LINES), setting("TIDEGATE_KILLS", KILLS));
+    survive(kills, lines, "always", KILL_INTERVAL_LONG);
 }

@@ -12,10 +12,22 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 ///
 /// # Panics
 /// With the text of `failure` when it does not hold within [`WAIT_MAX`].
-pub(crate) fn wait_until(mut condition: impl FnMut() -> bool, failure: impl FnOnce() -> String) {
+pub(crate) fn wait_until(condition: impl FnMut() -> bool, failure: impl FnOnce() -> String) {
+    wait_until_within(WAIT_MAX, condition, failure);
+}
+
+/// Returns when `condition` holds.
+///
+/// # Panics
+/// With the text of `failure` when it does not hold within `limit`.
+pub(crate) fn wait_until_within(
+    limit: Duration,
+    mut condition: impl FnMut() -> bool,
+    failure: impl FnOnce() -> String,
+) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < WAIT_MAX, "waited too long: {}", failure());
+        assert!(start.elapsed() < limit, "waited too long: {}", failure());
         std::thread::sleep(LOOK_INTERVAL);
     }
 }
