@@ -18,6 +18,7 @@
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
 
 mod bare_loop;
+mod data;
 mod journal_bytes;
 mod lone_reading;
 mod measure;
@@ -28,9 +29,8 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use data::{SEED, readings};
 use measure::{Run, median};
-
-const SEED: u64 = 0x7469_6465;
 
 fn main() {
     if let Ok(address) = std::env::var("TIDEGATE_BENCH_BARE") {
@@ -82,25 +82,6 @@ fn journal_figures() {
 
 fn from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
-}
-
-/// `key value` lines from a fixed seed.
-fn readings(lines: u64, keys: u64) -> Vec<u8> {
-    let mut state = SEED;
-    let mut data = Vec::new();
-    let mut number = itoa::Buffer::new();
-    for _ in 0..lines {
-        // SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut random = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        random = (random ^ (random >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        random ^= random >> 31;
-        data.extend_from_slice(number.format((random >> 32) % keys).as_bytes());
-        data.push(b' ');
-        data.extend_from_slice(number.format(random & 1023).as_bytes());
-        data.push(b'\n');
-    }
-    data
 }
 
 /// One row of the table.
