@@ -22,7 +22,7 @@ use std::path::Path;
 pub(crate) use faulty::FaultyDisk;
 pub(crate) use real::{DirectoryLock, RealDisk};
 #[cfg(test)]
-pub(crate) use simulated::{Random, SimulatedDisk};
+pub(crate) use simulated::{Call, Fault, Random, SimulatedDisk};
 
 /// A file system as the runtime uses it.
 pub(crate) trait Disk: Send + Sync + std::fmt::Debug {

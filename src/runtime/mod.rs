@@ -28,6 +28,8 @@ mod batch;
 mod clock;
 mod coordinator;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod job;
 mod journal_actor;
 mod messages;
@@ -37,6 +39,8 @@ mod restart;
 mod sequencer;
 mod sequencing;
 mod settings;
+#[cfg(test)]
+mod simulated_job;
 #[cfg(test)]
 mod simulation_tests;
 mod sink_actor;

@@ -3,6 +3,9 @@
 //!
 //! A batch up to the last delivered one is a replay: it is recognised by its offset and not written again. On a full
 //! disk the batch is tried again until there is space; the credit it holds slows the sources meanwhile.
+//!
+//! A failed sync ends the job, also when the disk is full: what was written since the last one may be gone, and another
+//! sync of the same file would not tell. The next start cuts the file to its checkpoint and writes the rest again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -46,6 +49,13 @@ pub(crate) struct SinkWiring {
 pub(crate) enum Gate {
     Journal,
     Open,
+}
+
+/// Why a batch was not delivered.
+enum Undelivered {
+    /// There was no space for it: it can be tried again.
+    Full(io::Error),
+    Failed(io::Error),
 }
 
 /// A batch's results in one piece.
@@ -123,7 +133,7 @@ impl SinkActor {
                     bytes.clear();
                     self.spare.push(bytes);
                 }
-                Err(error) if is_full(&error) => {
+                Err(Undelivered::Full(error)) => {
                     tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
                     self.held.push_front(results);
                     self.disk_is_full = true;
@@ -132,7 +142,7 @@ impl SinkActor {
                         actor.deliver_durable(context);
                     });
                 }
-                Err(source) => {
+                Err(Undelivered::Failed(source)) => {
                     self.failed = true;
                     let error = JobError::Sink { sink: self.wiring.name.clone(), source };
                     notify(&self.wiring.supervisor, JobFailed { error });
@@ -141,15 +151,19 @@ impl SinkActor {
         }
     }
 
-    fn deliver(&mut self, results: &Results) -> io::Result<()> {
+    fn deliver(&mut self, results: &Results) -> Result<(), Undelivered> {
         let header = results.header;
         if header.offset > self.sink.delivered {
-            self.sink.writer.write(header.offset, &results.bytes)?;
+            let written = self.sink.writer.write(header.offset, &results.bytes);
+            written.map_err(|error| match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Undelivered::Full(error),
+                _ => Undelivered::Failed(error),
+            })?;
             self.sink.delivered = header.offset;
             JobMetrics::add(&self.wiring.metrics.outputs, results.records);
         }
         if header.barrier.is_some() {
-            let bytes = self.sink.writer.sync()?;
+            let bytes = self.sink.writer.sync().map_err(Undelivered::Failed)?;
             let position =
                 SinkPosition { sink: self.wiring.name.clone(), delivered: self.sink.delivered, bytes };
             notify(&self.wiring.coordinator, SinkReached { header, sink: self.wiring.index, position });
@@ -163,10 +177,6 @@ impl SinkActor {
 
 fn encoded_part(part: AnyPart) -> EncodedPart {
     *part.downcast().expect("an encoder sends encoded parts")
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Actor for SinkActor {
