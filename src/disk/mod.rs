@@ -70,6 +70,11 @@ pub(crate) trait DurableFile: Write + Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// True when there is no space for what was asked: not on the disk, or not within the user's quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Reads a whole file of at most `limit` bytes.
 ///
 /// # Errors

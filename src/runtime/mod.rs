@@ -35,6 +35,7 @@ mod journal_actor;
 mod messages;
 mod opening;
 mod report;
+mod reserve;
 mod restart;
 mod sequencer;
 mod sequencing;

@@ -5,10 +5,13 @@
 //!   LOCK          one process at a time
 //!   manifests/ parts/    checkpoints (see `checkpoint::spool`)
 //!   journal/      segments (see `journal`)
+//!   reserve       disk kept for a start and a stop on a full disk (see `reserve`)
 //!   sinks/        what sinks remember (see `sink::print`)
 //!   dead-letter.jsonl    frames no operator could bear
 //!   quarantine/   damaged manifests and segments
 //! ```
+//!
+//! On a full disk the reserve is given up; when that does not help, or it was given up before, the start waits.
 //!
 //! A job that starts empty begins with an empty checkpoint: it records where the sinks stood, so a crash before the
 //! first real one finds the way back.
@@ -19,10 +22,12 @@ use std::sync::Arc;
 
 use super::batch::{Offset, Timestamp};
 use super::clock::wall_time;
-use super::error::JobError;
+use super::error::{JobError, is_caused_by_full_disk};
 use super::report::Restored;
+use super::reserve::{FULL_DISK_PAUSE, Reserve};
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
+use super::stop::StopHandle;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
 };
@@ -55,9 +60,10 @@ pub(crate) struct OpenJournal {
     pub(crate) dead_letter: PathBuf,
     pub(crate) writer: JournalWriter,
     pub(crate) recovered: Recovered,
+    pub(crate) reserve: Reserve,
 }
 
-/// Opens everything `topology` needs.
+/// Opens everything `topology` needs. Waits on a full disk until there is space or `stop` is asked for.
 ///
 /// # Errors
 /// See [`JobError`]; nothing was taken in or given out by then.
@@ -65,6 +71,40 @@ pub(crate) fn open(
     topology: &Topology,
     settings: &Settings,
     disk: &Arc<dyn Disk>,
+    stop: &StopHandle,
+) -> Result<Opened, JobError> {
+    let reserve = match (&settings.backend, settings.journal) {
+        (Backend::File { directory }, Some(journal)) => {
+            Some(Reserve::new(Arc::clone(disk), &directory.join(&topology.job), journal.reserve_bytes))
+        }
+        _ => None,
+    };
+    let mut is_waiting = false;
+    loop {
+        let error = match open_once(topology, settings, disk, reserve.as_ref()) {
+            Err(error) if is_caused_by_full_disk(&error) => error,
+            outcome => return outcome,
+        };
+        let Some(reserve) = &reserve else { return Err(error) };
+        if reserve.release() {
+            tracing::error!(%error, "the disk is full: the reserve is given up, so that the job can start");
+            continue;
+        }
+        if stop.is_asked() {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut is_waiting, true) {
+            tracing::error!(%error, "the disk is full: the start waits for space");
+        }
+        std::thread::sleep(FULL_DISK_PAUSE);
+    }
+}
+
+fn open_once(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    reserve: Option<&Reserve>,
 ) -> Result<Opened, JobError> {
     let directory = match &settings.backend {
         Backend::Memory => None,
@@ -95,9 +135,9 @@ pub(crate) fn open(
     let sinks =
         open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
     let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
-    let journal = match (settings.journal, recovered, &directory) {
-        (Some(journal), Some(recovered), Some(directory)) => {
-            Some(open_journal(topology, journal, disk, directory, recovered, last))
+    let journal = match (settings.journal, recovered, &directory, reserve) {
+        (Some(journal), Some(recovered), Some(directory), Some(reserve)) => {
+            Some(open_journal(topology, journal, disk, directory, recovered, (last, reserve)))
         }
         _ => None,
     };
@@ -113,14 +153,22 @@ pub(crate) fn open(
         lock,
     };
     if opened.contents.is_none() && opened.journal.is_some() {
-        opened.begin_history(topology);
+        opened.begin_history(topology)?;
+    }
+    if let Some(reserve) = reserve
+        && let Err(error) = reserve.keep()
+    {
+        tracing::error!(%error, "cannot keep disk in reserve; on a full disk nothing is taken in until there is space");
     }
     Ok(opened)
 }
 
 impl Opened {
     /// Writes the empty checkpoint a history begins with.
-    fn begin_history(&mut self, topology: &Topology) {
+    ///
+    /// # Errors
+    /// A full disk is one: without this checkpoint a crash would not find the way back to where the sinks stood.
+    fn begin_history(&mut self, topology: &Topology) -> Result<(), JobError> {
         let positions = topology.sinks.iter().zip(&mut self.sinks).map(|(sink, opened)| {
             let bytes = opened.writer.sync()?;
             Ok(SinkPosition { sink: sink.spec.name(), delivered: opened.delivered, bytes })
@@ -145,8 +193,10 @@ impl Opened {
         });
         match written {
             Ok(manifest) => self.contents = Some(Arc::new(Contents { manifest, parts: Vec::new() })),
+            Err(error) if is_caused_by_full_disk(&error) => return Err(error.into()),
             Err(error) => tracing::warn!(%error, "cannot write the first checkpoint: going on without"),
         }
+        Ok(())
     }
 }
 
@@ -299,7 +349,7 @@ fn open_journal(
     disk: &Arc<dyn Disk>,
     directory: &Path,
     recovered: Recovered,
-    last: Offset,
+    (last, reserve): (Offset, &Reserve),
 ) -> OpenJournal {
     let dead_letter = directory.join("dead-letter.jsonl");
     let directory = directory.join("journal");
@@ -308,7 +358,8 @@ fn open_journal(
         compress: settings.compression == Compression::Lz4,
     };
     let writer = JournalWriter::new(Arc::clone(disk), &directory, &topology.job, segments, &recovered, last);
-    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered }
+    let reserve = reserve.clone();
+    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered, reserve }
 }
 
 /// The real disk, for jobs outside tests.

@@ -20,6 +20,7 @@ use crate::stream::Environment;
 pub(super) const RESULTS: &str = "/out/results";
 const KEYS: u64 = 5;
 const SEGMENT_BYTES: u64 = 64 << 10;
+const RESERVE_BYTES: u64 = 16 << 10;
 /// Four segments: with long lines the job goes on only with checkpoints that let it delete segments.
 const JOURNAL_BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
 
@@ -60,6 +61,7 @@ pub(super) fn run_job(
     let journal = JournalSettings {
         segment_bytes: SEGMENT_BYTES,
         bytes_max: JOURNAL_BYTES_MAX,
+        reserve_bytes: RESERVE_BYTES,
         ..JournalSettings::default()
     };
     let settings = Settings {

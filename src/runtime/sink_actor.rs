@@ -10,7 +10,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -19,15 +18,14 @@ use super::batch::{Attempt, BatchHeader, Offset};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
 use super::messages::{BatchDelivered, BatchesDurable, DeliverPart, JobFailed, ResetSink, SinkReached};
+use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::SinkPosition;
+use crate::disk::is_full;
 use crate::metrics::JobMetrics;
 use crate::operator::{AnyPart, EncodedPart, PartPool, TracedPart};
 use crate::sink::OpenSink;
-
-/// Pause before a full disk is tried again.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a sink needs for life.
 pub(crate) struct SinkWiring {
@@ -42,6 +40,8 @@ pub(crate) struct SinkWiring {
     pub(crate) mailbox_capacity: usize,
     /// Whether batches wait for the journal; without one they are delivered at once.
     pub(crate) gate: Gate,
+    /// Disk for a stop on a full disk; a job without a journal has none.
+    pub(crate) reserve: Option<Reserve>,
 }
 
 /// Until when a batch is held.
@@ -75,7 +75,12 @@ pub(crate) struct SinkActor {
     durable: Offset,
     attempt: Attempt,
     failed: bool,
+    /// A batch waits for space; it is tried again after a pause.
     disk_is_full: bool,
+    /// The last batch found no space.
+    was_full: bool,
+    /// How often a full disk was tried again while the job was stopping.
+    stop_tries: u32,
     spare: Vec<Vec<u8>>,
 }
 
@@ -92,6 +97,8 @@ impl SinkActor {
             attempt: Attempt(0),
             failed: false,
             disk_is_full: false,
+            was_full: false,
+            stop_tries: 0,
             spare: Vec::new(),
         }
     }
@@ -128,36 +135,56 @@ impl SinkActor {
         {
             match self.deliver(&results) {
                 Ok(()) => {
-                    self.disk_is_full = false;
+                    self.was_full = false;
                     let mut bytes = results.bytes;
                     bytes.clear();
                     self.spare.push(bytes);
                 }
                 Err(Undelivered::Full(error)) => {
-                    tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
                     self.held.push_front(results);
+                    if !self.waits_for_space(error) {
+                        return;
+                    }
                     self.disk_is_full = true;
                     context.run_later(FULL_DISK_PAUSE, |actor, context| {
                         actor.disk_is_full = false;
                         actor.deliver_durable(context);
                     });
                 }
-                Err(Undelivered::Failed(source)) => {
-                    self.failed = true;
-                    let error = JobError::Sink { sink: self.wiring.name.clone(), source };
-                    notify(&self.wiring.supervisor, JobFailed { error });
-                }
+                Err(Undelivered::Failed(source)) => self.fail(source),
             }
         }
+    }
+
+    /// Whether a full disk is tried again: always, but not for ever by a job that stops.
+    fn waits_for_space(&mut self, error: io::Error) -> bool {
+        let reserve = self.wiring.reserve.as_ref();
+        if reserve.is_some_and(|reserve| !reserve.release_to_stop() && reserve.is_stopping()) {
+            self.stop_tries += 1;
+        }
+        if self.stop_tries > STOP_TRIES_MAX {
+            self.fail(error);
+            return false;
+        }
+        // Once for each time it fills up.
+        if !std::mem::replace(&mut self.was_full, true) {
+            tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
+        }
+        true
+    }
+
+    fn fail(&mut self, source: io::Error) {
+        self.failed = true;
+        let error = JobError::Sink { sink: self.wiring.name.clone(), source };
+        notify(&self.wiring.supervisor, JobFailed { error });
     }
 
     fn deliver(&mut self, results: &Results) -> Result<(), Undelivered> {
         let header = results.header;
         if header.offset > self.sink.delivered {
             let written = self.sink.writer.write(header.offset, &results.bytes);
-            written.map_err(|error| match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Undelivered::Full(error),
-                _ => Undelivered::Failed(error),
+            written.map_err(|error| {
+                if is_full(&error) { Undelivered::Full(error) } else { Undelivered::Failed(error) }
             })?;
             self.sink.delivered = header.offset;
             JobMetrics::add(&self.wiring.metrics.outputs, results.records);

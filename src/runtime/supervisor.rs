@@ -28,6 +28,7 @@ use super::messages::{
     SkipFrame, SourceFinished, SubtaskFailed, TakeLastCheckpoint,
 };
 use super::report::{JobReport, Restored};
+use super::reserve::Reserve;
 use super::restart::{RestartBudget, RestartStrategy, Verdict};
 use super::sequencer::Sequencer;
 use super::sequencing::ReplayFrom;
@@ -49,6 +50,7 @@ pub(crate) struct JobActors {
     pub(crate) subtasks: Vec<Addr<Subtask>>,
     pub(crate) sinks: Vec<Addr<SinkActor>>,
     pub(crate) journal: Option<Addr<JournalActor>>,
+    pub(crate) reserve: Option<Reserve>,
 }
 
 impl JobActors {
@@ -207,6 +209,7 @@ impl JobSupervisor {
     fn stop_asked(&mut self, context: &mut Context<Self>) {
         tracing::info!("stopping: no more is read, what was read is processed");
         self.source_stop.cancel();
+        self.open_reserve();
         if self.start_sources.is_some() {
             // It never ran: there is nothing to process.
             return self.end(Ok(()));
@@ -214,6 +217,13 @@ impl JobSupervisor {
         if let Some((delayed, readings_sealed)) = self.delayed.take() {
             context.cancel_future(delayed);
             self.rewind(readings_sealed, context);
+        }
+    }
+
+    /// Lets the stop have the space that is kept for it.
+    fn open_reserve(&self) {
+        if let Some(reserve) = self.actors.as_ref().and_then(|actors| actors.reserve.as_ref()) {
+            reserve.begin_stop();
         }
     }
 
@@ -330,6 +340,7 @@ impl JobSupervisor {
             return;
         }
         self.draining = true;
+        self.open_reserve();
         let last = self.actors().coordinator.send(TakeLastCheckpoint);
         context.spawn(last.into_actor(self).map(|outcome, actor, _| match outcome {
             Ok(Ok(())) => actor.end(Ok(())),
