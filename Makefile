@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench powercut tools power-tools
+.PHONY: demo test lint bench powercut mutants tools power-tools
 
 CARGO ?= cargo
 TARGET = $(or $(CARGO_TARGET_DIR),target)
@@ -19,6 +19,10 @@ lint: tools
 
 bench: tools
 	$(CARGO) bench --locked --bench running_average
+
+# Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
+mutants: tools
+	CARGO="$(CARGO)" tests/mutants.sh
 
 # The linker and C compiler that Rust itself and blake3 need.
 tools:

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, is_part_name};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
 use crate::disk::{Disk, DurableFile, read_whole};
+use crate::mutants::Mutant;
 use crate::runtime::Offset;
 
 const MANIFEST_SUFFIX: &str = ".manifest";
@@ -185,6 +186,9 @@ impl Spool {
             file.write_all(&manifest.encode())?;
             file.sync()?;
             self.disk.rename(&temporary, &path)?;
+            if Mutant::NoDirectorySync.is_on() {
+                return Ok(());
+            }
             self.disk.sync_directory(&self.manifests)
         };
         write().map_err(|source| CheckpointError::Write { path: path.clone(), source })
@@ -280,6 +284,11 @@ impl CheckpointStore for Spool {
         assert!(id > self.last_id, "checkpoint ids ascend");
         self.last_id = id;
         self.lineage.get_or_insert(id);
+        if Mutant::DeleteBeforePublish.is_on() {
+            for older in self.manifest_ids().unwrap_or_default() {
+                self.remove(&self.manifest_path(older));
+            }
+        }
         let written = self.write_parts(capture).and_then(|manifest| {
             self.publish(&manifest)?;
             Ok(manifest)

@@ -52,6 +52,7 @@ mod supervisor;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};
+pub(crate) use clock::wall_time;
 pub use error::JobError;
 pub(crate) use job::run;
 pub use report::{JobReport, Restored};

@@ -12,8 +12,9 @@ use super::restart::RestartStrategy;
 use super::settings::{Backend, JournalSettings, Settings};
 use super::stop::StopHandle;
 use crate::disk::{Disk, Random, SimulatedDisk};
+use crate::operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 use crate::source::{Acknowledged, RecordedBatch, RecordedInput};
-use crate::state::ValueStateDescriptor;
+use crate::state::{StateError, StateRegistry, ValueState, ValueStateDescriptor};
 use crate::stream::Environment;
 
 /// The file the job writes.
@@ -42,14 +43,42 @@ pub(super) fn input(random: &mut Random, padding: usize) -> Vec<RecordedBatch> {
 pub(super) fn expected(batches: &[RecordedBatch]) -> String {
     let mut sums = BTreeMap::<i64, (i64, i64)>::new();
     let mut results = String::new();
-    for line in batches.iter().flat_map(|batch| &batch.lines) {
-        let (key, value) = line.trim_end().split_once(' ').unwrap();
-        let (key, value): (i64, i64) = (key.parse().unwrap(), value.parse().unwrap());
-        let (count, sum) = sums.entry(key).or_default();
-        (*count, *sum) = (*count + 1, *sum + value);
-        results.push_str(&format!("({key},{},{sum})\n", *count));
+    for RecordedBatch { stamp_ms, lines } in batches {
+        for line in lines {
+            let (key, value) = line.trim_end().split_once(' ').unwrap();
+            let (key, value): (i64, i64) = (key.parse().unwrap(), value.parse().unwrap());
+            let (count, sum) = sums.entry(key).or_default();
+            (*count, *sum) = (*count + 1, *sum + value);
+            results.push_str(&format!("({key},{},{sum},{stamp_ms})\n", *count));
+        }
     }
     results
+}
+
+/// Emits a key's count and sum and the batch's processing time: everything a recovery could get wrong.
+#[derive(Clone)]
+struct RunningSum;
+
+impl KeyedProcessFunction<i64, (i64, i64)> for RunningSum {
+    type Out = (i64, i64, i64, i64);
+    type State = ValueState<(i64, i64)>;
+
+    fn open(&mut self, states: &mut StateRegistry) -> Result<Self::State, StateError> {
+        states.value(&ValueStateDescriptor::new("sum"))
+    }
+
+    fn process(
+        &mut self,
+        (key, value): (i64, i64),
+        state: &mut Self::State,
+        context: &mut KeyedContext<'_, i64>,
+        out: &mut Collector<'_, Self::Out>,
+    ) -> Result<(), OperatorError> {
+        let (count, sum) = state.value().unwrap_or_default();
+        state.update((count + 1, sum + value));
+        out.collect((key, count + 1, sum + value, context.processing_time().0));
+        Ok(())
+    }
 }
 
 /// Runs the job until its input ends or it cannot go on.
@@ -78,11 +107,7 @@ pub(super) fn run_job(
         .recorded(RecordedInput::new(batches).sent_by("recording", acknowledged))
         .parse::<(i64, i64)>()
         .key_by(|(key, _)| *key)
-        .flat_map(ValueStateDescriptor::new("sum"), |(key, value), state, out| {
-            let (count, sum): (i64, i64) = state.value().unwrap_or_default();
-            state.update((count + 1, sum + value));
-            out.collect((key, count + 1, sum + value));
-        })
+        .process(RunningSum)
         .write_to_file(RESULTS);
     let (topology, settings) = environment.build();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());

@@ -9,6 +9,9 @@ use crate::disk::{Random, SimulatedDisk};
 use crate::source::Acknowledged;
 
 const LIVES_MAX: usize = 4;
+/// So many seeds apart are those whose lines fill the journal, so that checkpoints come in the middle of the flow.
+const LONG_LINES_EVERY: u64 = 4;
+const LONG_LINE_BYTES: usize = 8_000;
 
 #[test]
 fn results_are_those_of_an_uninterrupted_run_whenever_the_power_is_cut() {
@@ -17,7 +20,8 @@ fn results_are_those_of_an_uninterrupted_run_whenever_the_power_is_cut() {
     let mut cuts = 0;
     for seed in first..first + seeds {
         let mut random = Random(seed);
-        let batches = input(&mut random, 0);
+        let padding = if seed.is_multiple_of(LONG_LINES_EVERY) { LONG_LINE_BYTES } else { 0 };
+        let batches = input(&mut random, padding);
         let mut disk = SimulatedDisk::new();
         let acknowledged = Arc::new(Acknowledged::default());
         for _ in 0..LIVES_MAX {
