@@ -41,6 +41,9 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// Opens a file for reading; also says its length in bytes.
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
 
+    /// Lets go of what is kept of a file in memory and is not still to be written, so that the next read asks the disk.
+    fn drop_cache(&self, path: &Path) -> io::Result<()>;
+
     /// Gives a file another name in the same file system, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 

@@ -233,6 +233,17 @@ impl Inode {
         }
     }
 
+    /// A reader sees what the disk has, and what is still to be written to it.
+    fn drop_cache(&mut self) {
+        let pending = self.pending.clone();
+        let length = self.content.len();
+        self.content = self.durable.clone();
+        self.content.resize(length, 0);
+        for (position, bytes) in pending {
+            self.content[position..position + bytes.len()].copy_from_slice(&bytes);
+        }
+    }
+
     fn write(&mut self, position: usize, bytes: &[u8]) {
         let end = position + bytes.len();
         if self.content.len() < end {
@@ -282,6 +293,13 @@ impl Disk for SimulatedDisk {
         let content = self.content(path).ok_or_else(not_found)?;
         let length = content.len() as u64;
         Ok((Box::new(io::Cursor::new(content)), length))
+    }
+
+    fn drop_cache(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.lock();
+        let inode = *state.names.get(path).ok_or_else(not_found)?;
+        state.inodes[inode].drop_cache();
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

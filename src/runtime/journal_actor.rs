@@ -71,7 +71,11 @@ impl JournalActor {
         }
         match self.start.sync {
             JournalSync::Always => self.start.writer.sync(),
-            JournalSync::Every(_) | JournalSync::Off => Ok(()),
+            JournalSync::Every(_) => Ok(()),
+            JournalSync::Off => {
+                self.start.writer.let_go();
+                Ok(())
+            }
         }
     }
 
