@@ -204,7 +204,12 @@ impl Spool {
             match self.read_manifest(id) {
                 Ok(manifest) if kept.len() < self.retain => kept.push(manifest),
                 Ok(_) => removed |= self.remove(&self.manifest_path(id)),
-                Err(_) => drop(unreadable.insert(id)),
+                // Left where it is it would keep the journal from being cut for ever.
+                Err(Damage::Permanent(reason)) => {
+                    tracing::warn!(checkpoint = %id, %reason, "an older checkpoint is damaged: moved to quarantine");
+                    self.set_aside(id);
+                }
+                Err(Damage::Unreadable(_)) => drop(unreadable.insert(id)),
             }
         }
         if removed {

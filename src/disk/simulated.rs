@@ -148,6 +148,13 @@ impl SimulatedDisk {
         state.inodes[inode].durable = state.inodes[inode].content.clone();
     }
 
+    /// Takes a file away behind the program's back.
+    pub(crate) fn lose(&self, path: &Path) {
+        let mut state = self.lock();
+        state.names.remove(path);
+        state.durable_names.remove(path);
+    }
+
     /// Every file's path.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         self.lock().names.keys().cloned().collect()

@@ -27,6 +27,8 @@ mod alignment;
 mod batch;
 mod clock;
 mod coordinator;
+#[cfg(test)]
+mod damage_tests;
 mod error;
 #[cfg(test)]
 mod fault_tests;

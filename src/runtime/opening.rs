@@ -132,8 +132,11 @@ fn open_once(
     let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, wall_time()));
     let replays = settings.start == Start::NewestCheckpoint;
     let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
-    let sinks =
+    let mut sinks =
         open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
+    if contents.is_none() && begins_at.offset < last {
+        report_repeated(topology, &mut sinks, (begins_at.offset.next(), last))?;
+    }
     let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
     let journal = match (settings.journal, recovered, &directory, reserve) {
         (Some(journal), Some(recovered), Some(directory), Some(reserve)) => {
@@ -341,6 +344,26 @@ fn open_sinks(
         Ok(opened)
     };
     topology.sinks.iter().map(open).collect()
+}
+
+/// Says of sinks that hold results already that they get some again: no checkpoint is left that says where they stood.
+fn report_repeated(
+    topology: &Topology,
+    sinks: &mut [OpenSink],
+    (from, through): (Offset, Offset),
+) -> Result<(), JobError> {
+    for (sink, opened) in topology.sinks.iter().zip(sinks) {
+        let name = sink.spec.name();
+        match opened.writer.sync() {
+            Ok(0) => {}
+            Ok(bytes) => tracing::error!(
+                sink = name, bytes, again = %format_args!("{from}..={through}"),
+                "no checkpoint is left that says where the sink stood: results it has may be written to it again"
+            ),
+            Err(source) => return Err(JobError::Sink { sink: name, source }),
+        }
+    }
+    Ok(())
 }
 
 fn open_journal(

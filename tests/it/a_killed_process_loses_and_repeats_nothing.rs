@@ -11,20 +11,21 @@ const KEYS: usize = 50;
 /// Slow enough that every kill comes before the last line.
 const PACE: Duration = Duration::from_millis(1);
 
-fn start(address: &str, directory: &Path, sync: &str) -> Running {
+fn start(address: &str, directory: &Path, (sync, compression): (&str, &str)) -> Running {
     let demo =
         Demo::new().journaled(sync).args(["--listen", address, "--ack", "lines", "--interval", "50ms"]);
+    let demo = demo.args(["--journal-compression", compression]);
     demo.arg("--output").arg(directory.join("results")).checkpoint_dir(&directory.join("data")).start()
 }
 
 /// Kills the program until `kills` kills have landed, while a sender brings `readings` lines through it.
-fn survive(kills: usize, readings: usize, sync: &str) {
+fn survive(kills: usize, readings: usize, journal: (&str, &str)) {
     let mut random = Random::seeded();
     let directory = tempfile::tempdir().unwrap();
     let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
     let lines: Vec<String> = readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
     let acknowledged = AtomicU64::new(0);
-    let first = start("127.0.0.79:0", directory.path(), sync);
+    let first = start("127.0.0.79:0", directory.path(), journal);
     let address: SocketAddr = first.listening_at();
     let running = std::thread::scope(|scope| {
         let mut running = first;
@@ -39,7 +40,7 @@ fn survive(kills: usize, readings: usize, sync: &str) {
             let is_under_way = acknowledged.load(Ordering::SeqCst) < lines.len() as u64;
             assert!(is_under_way, "the sender was done before the last kill");
             running.kill();
-            running = start(&address.to_string(), directory.path(), sync);
+            running = start(&address.to_string(), directory.path(), journal);
         }
         wait_until(
             || acknowledged.load(Ordering::SeqCst) == lines.len() as u64,
@@ -60,10 +61,21 @@ fn survive(kills: usize, readings: usize, sync: &str) {
 
 #[test]
 fn a_hundred_times() {
-    survive(100, 200_000, "always");
+    survive(100, 200_000, ("always", "none"));
 }
 
 #[test]
 fn with_a_sync_now_and_then() {
-    survive(10, 20_000, "20ms");
+    survive(10, 20_000, ("20ms", "none"));
+}
+
+#[test]
+fn with_a_compressed_journal() {
+    survive(10, 20_000, ("always", "lz4"));
+}
+
+/// A kill takes nothing the operating system has; only a power cut would.
+#[test]
+fn without_any_sync() {
+    survive(10, 20_000, ("off", "none"));
 }

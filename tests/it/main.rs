@@ -20,6 +20,7 @@ mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
+mod a_journal_never_passes_its_limit;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_poison_frame_is_skipped_and_kept;
