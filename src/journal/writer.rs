@@ -77,6 +77,8 @@ pub(crate) struct JournalWriter {
     directory: PathBuf,
     job: u64,
     settings: SegmentSettings,
+    /// Most the journal may take on the disk: the last segment before it is shorter.
+    bytes_max: u64,
     active: Option<ActiveSegment>,
     sealed: VecDeque<SealedSegment>,
     chain: Chain,
@@ -111,6 +113,7 @@ impl JournalWriter {
             directory: directory.to_owned(),
             job: job_identity(job),
             settings,
+            bytes_max: u64::MAX,
             active: None,
             sealed: recovered.segments.iter().cloned().collect(),
             chain: if last == recovered.last { recovered.chain } else { [0; 32] },
@@ -140,10 +143,24 @@ impl JournalWriter {
         self.settings.segment_bytes = segment_bytes;
     }
 
+    /// Sets what the journal may take on the disk. Only what does not fit any segment goes beyond.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// What may still be written before the limit, in bytes.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        let written = self.active.as_ref().map_or(0, |active| active.written);
+        self.bytes_max.saturating_sub(self.sealed_bytes() + written)
+    }
+
+    fn sealed_bytes(&self) -> u64 {
+        self.sealed.iter().map(|segment| segment.bytes).sum()
+    }
+
     /// What the journal takes on the disk, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();
-        sealed + self.active.as_ref().map_or(0, |active| active.capacity.max(active.written))
+        self.sealed_bytes() + self.active.as_ref().map_or(0, |active| active.capacity.max(active.written))
     }
 
     /// Writes batches; they are durable after the next `sync`.
@@ -332,7 +349,8 @@ impl JournalWriter {
         }
         let header = SegmentHeader { job: self.job, base_offset: base, base_stamp: stamp, chain: self.chain };
         let path = self.directory.join(segment_name(base));
-        let capacity = self.settings.segment_bytes.max(bytes + super::format::HEADER_BYTES as u64);
+        let left = self.bytes_max.saturating_sub(self.sealed_bytes());
+        let capacity = self.settings.segment_bytes.min(left).max(bytes + super::format::HEADER_BYTES as u64);
         let (bytes, seed) = header.encode();
         let file = self
             .create(&path, &bytes, capacity)

@@ -189,6 +189,7 @@ impl Launcher {
             sync: journal.settings.sync,
             bytes_max: journal.settings.bytes_max,
             segment_bytes: journal.settings.segment_bytes,
+            flight_bytes: (self.settings.batches_in_flight * self.settings.batch_bytes_max) as u64,
             reserve: journal.reserve,
             dead_letter: journal.dead_letter,
             skips: journal.recovered.skips,

@@ -42,6 +42,8 @@ pub(crate) struct JournalStart {
     pub(crate) sync: JournalSync,
     pub(crate) bytes_max: u64,
     pub(crate) segment_bytes: u64,
+    /// Most the batches under way hold together.
+    pub(crate) flight_bytes: u64,
     pub(crate) reserve: Reserve,
     /// Where poison frames are kept.
     pub(crate) dead_letter: PathBuf,
@@ -61,7 +63,11 @@ pub(crate) struct JournalActor {
 }
 
 impl JournalActor {
-    pub(crate) fn new(start: JournalStart) -> Self {
+    pub(crate) fn new(mut start: JournalStart) -> Self {
+        start.writer.set_bytes_max(start.bytes_max);
+        // A batch has a record's prefix around it and may leave the end of a segment unused; with a small limit
+        // batches rarely are of their full size, and half of it must do.
+        start.flight_bytes = (start.flight_bytes / 8 * 9 + start.segment_bytes / 4).min(start.bytes_max / 2);
         Self { start, reader: None, is_waiting_for_space: false, stop_tries: 0 }
     }
 
@@ -89,7 +95,9 @@ impl JournalActor {
         let reserve = &self.start.reserve;
         let room = if reserve.is_missing() && !reserve.is_stopping() {
             Room::None
-        } else if writer.bytes() > self.start.bytes_max / 8 * PRESSURE_EIGHTHS {
+        } else if writer.bytes() > self.start.bytes_max / 8 * PRESSURE_EIGHTHS
+            || writer.bytes_left() < self.start.flight_bytes
+        {
             Room::Little
         } else {
             Room::Enough
