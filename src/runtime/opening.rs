@@ -256,7 +256,7 @@ fn recover_journal(
     if recovered.torn_bytes > 0 {
         tracing::info!(
             bytes = recovered.torn_bytes,
-            "the journal ends in a torn record, which was never acknowledged"
+            "the journal ends in a torn record: what was being written when the program or the power ended"
         );
     }
     if let Some(corruption) = &recovered.corruption {
