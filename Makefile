@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench powercut tools power-tools clock-tools
+.PHONY: demo test lint bench powercut mutants tools power-tools clock-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -22,6 +22,10 @@ lint: tools
 bench: tools
 	$(BUILD) bench --locked --bench running_average
 	$(BUILD) bench --locked --bench state
+
+# Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
+mutants: tools
+	ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" CARGO="$(CARGO)" tests/mutants.sh
 
 # The linker and C compiler that Rust itself and blake3 need; the C++ compiler and libclang that RocksDB does.
 tools:

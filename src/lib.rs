@@ -48,6 +48,7 @@ pub mod config;
 mod disk;
 mod journal;
 mod metrics;
+mod mutants;
 mod operator;
 mod runtime;
 mod sink;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Capture, CheckpointId, Manifest, SinkPosition};
+use crate::mutants::Mutant;
 use crate::runtime::BatchHeader;
 use crate::state::StateSnapshot;
 
@@ -109,7 +110,11 @@ impl PendingCheckpoint {
                 // The store knows where the history began.
                 lineage: self.id,
                 job: self.job,
-                offset: header.offset,
+                offset: if Mutant::OffsetSavedBeforeState.is_on() {
+                    header.offset.next()
+                } else {
+                    header.offset
+                },
                 stamp: header.stamp,
                 readings,
                 parallelism: self.parallelism,

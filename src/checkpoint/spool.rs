@@ -36,6 +36,7 @@ use super::manifest::{
 };
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
 use crate::disk::{Disk, DurableFile, read_whole};
+use crate::mutants::Mutant;
 use crate::runtime::Offset;
 use crate::state::{GroupBytes, GroupSet, PinnedFiles, SavedFile, SavedPart, SavedStore, StateSnapshot};
 
@@ -247,6 +248,9 @@ impl Spool {
             file.write_all(&manifest.encode())?;
             file.sync()?;
             self.disk.rename(&temporary, &path)?;
+            if Mutant::NoDirectorySync.is_on() {
+                return Ok(());
+            }
             self.disk.sync_directory(&self.manifests)
         };
         write().map_err(|source| CheckpointError::Write { path: path.clone(), source })
@@ -262,7 +266,12 @@ impl Spool {
             match self.read_manifest(id) {
                 Ok(manifest) if kept.len() < self.retain => kept.push(manifest),
                 Ok(_) => removed |= self.remove(&self.manifest_path(id)),
-                Err(_) => drop(unreadable.insert(id)),
+                // Left where it is it would keep the journal from being cut for ever.
+                Err(Damage::Permanent(reason)) => {
+                    tracing::warn!(checkpoint = %id, %reason, "an older checkpoint is damaged: moved to quarantine");
+                    self.set_aside(id);
+                }
+                Err(Damage::Unreadable(_)) => drop(unreadable.insert(id)),
             }
         }
         if removed {
@@ -384,6 +393,11 @@ impl CheckpointStore for Spool {
         assert!(id > self.last_id, "checkpoint ids ascend");
         self.last_id = id;
         self.lineage.get_or_insert(id);
+        if Mutant::DeleteBeforePublish.is_on() {
+            for older in self.manifest_ids().unwrap_or_default() {
+                self.remove(&self.manifest_path(older));
+            }
+        }
         let written = self.write_parts(capture).and_then(|(manifest, versions)| {
             self.publish(&manifest)?;
             self.increments.completed(manifest.parts.clone(), versions);

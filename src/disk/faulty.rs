@@ -62,6 +62,10 @@ impl Disk for FaultyDisk {
         RealDisk.open(path)
     }
 
+    fn drop_cache(&self, path: &Path) -> io::Result<()> {
+        RealDisk.drop_cache(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.spend()?;
         RealDisk.rename(from, to)

@@ -22,7 +22,7 @@ use std::path::Path;
 pub(crate) use faulty::FaultyDisk;
 pub(crate) use real::{DirectoryLock, RealDisk};
 #[cfg(test)]
-pub(crate) use simulated::{Random, SimulatedDisk};
+pub(crate) use simulated::{Call, Fault, Random, SimulatedDisk};
 
 /// A file system as the runtime uses it.
 pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
@@ -40,6 +40,9 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
 
     /// Opens a file for reading; also says its length in bytes.
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
+
+    /// Lets go of what is kept of a file in memory and is not still to be written, so that the next read asks the disk.
+    fn drop_cache(&self, path: &Path) -> io::Result<()>;
 
     /// Gives a file another name in the same file system, replacing what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -86,6 +89,11 @@ pub(crate) fn copy(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     let mut target = disk.create_new(to)?;
     io::copy(&mut source, &mut target)?;
     target.sync()
+}
+
+/// True when there is no space for what was asked: not on the disk, or not within the user's quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Reads a whole file of at most `limit` bytes.

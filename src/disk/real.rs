@@ -85,6 +85,10 @@ impl Disk for RealDisk {
         Ok((Box::new(file), length))
     }
 
+    fn drop_cache(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&File::open(path)?, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }

@@ -25,6 +25,19 @@ pub enum JournalError {
         /// The operating system's reason.
         source: io::Error,
     },
+    /// What was on stable storage is not there any more, and not in memory either. The next start sets it aside and goes on
+    /// behind it.
+    #[error("the journal segment {path} can no longer be read from byte {byte} on: the batches {from} to {to}, which were acknowledged, are lost to it; check the disk, then start again", path = path.display())]
+    Lost {
+        /// The segment.
+        path: PathBuf,
+        /// Where its readable records end.
+        byte: u64,
+        /// First batch that is lost.
+        from: Offset,
+        /// Last batch that is lost.
+        to: Offset,
+    },
     /// The batch asked for is no longer, or not yet, in the journal.
     #[error("the journal does not hold batch {offset}; it begins at {first}")]
     Missing {

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use super::*;
-use crate::disk::{Random, SimulatedDisk};
+use crate::disk::{Call, Fault, Random, SimulatedDisk};
 use crate::journal::format::SkipRecord;
 use crate::journal::reader::JournalReader;
 use crate::journal::writer::{Entry, JournalWriter, SegmentSettings};
@@ -219,4 +221,73 @@ fn segments_below_an_offset_are_deleted_and_the_rest_stays_whole() {
     let found = recovered(&disk);
     assert!(found.first.unwrap() <= Offset(41) && found.first.unwrap() > Offset(1));
     assert_eq!(found.last, Offset(60));
+}
+
+/// Ten batches, each synced alone; then the disk damages `damaged` of them in the segment it fails to sync.
+fn failed_with_damage(damaged: u64) -> (SimulatedDisk, JournalWriter) {
+    let disk = SimulatedDisk::new();
+    let settings = SegmentSettings { segment_bytes: 1 << 20, compress: false };
+    let found = Recovered::default();
+    let mut writer =
+        JournalWriter::new(Arc::new(disk.clone()), Path::new(DIRECTORY), "job", settings, &found, found.last);
+    for offset in 1..=10 {
+        writer.append(vec![entry(offset)]).unwrap();
+        writer.sync().unwrap();
+    }
+    let [segment] = &*disk.files() else { panic!("it fits one segment") };
+    let text = format!("{damaged} x").into_bytes();
+    disk.damage(segment, |bytes| {
+        let position = bytes.windows(text.len()).position(|window| window == text).unwrap();
+        bytes[position] ^= 1;
+    });
+    disk.fail(Fault { call: Call::Sync, after: 0, times: 1, errno: Errno::IO });
+    writer.append(vec![entry(11)]).unwrap();
+    assert!(matches!(writer.sync(), Err(JournalError::Write { .. })));
+    (disk, writer)
+}
+
+#[test]
+fn what_a_failing_disk_takes_of_the_last_sync_is_written_again() {
+    let (disk, mut writer) = failed_with_damage(10);
+    writer.recover_from_failure().unwrap();
+    assert_eq!(writer.durable(), Offset(11));
+    let found = recovered(&disk.after_power_cut(&mut Random(1)));
+    assert_eq!((found.corruption, found.last), (None, Offset(11)));
+    assert_eq!(read(&disk, 1, Offset(11)), (1..=11).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_failing_disk_takes_of_earlier_batches_is_reported_with_byte_and_offsets() {
+    let (disk, mut writer) = failed_with_damage(7);
+    let error = writer.recover_from_failure().unwrap_err();
+    let JournalError::Lost { path, byte, from, to } = &error else { panic!("{error}") };
+    assert_eq!((path, *from, *to), (&disk.files()[0], Offset(7), Offset(10)));
+    let found = recovered(&disk).corruption.unwrap();
+    assert_eq!((&found.segment, found.byte), (path, *byte));
+    let (first, last) = found.lost.unwrap();
+    assert!(first == Offset(7) && last >= Offset(10), "{first}..={last}");
+}
+
+#[test]
+fn what_is_never_synced_is_not_held_and_only_the_group_that_failed_is_written_again() {
+    let disk = SimulatedDisk::new();
+    let mut writer = writer(&disk, &Recovered::default());
+    for offset in 1..=60 {
+        let fails = offset % 7 == 0;
+        if fails {
+            disk.fail(Fault { call: Call::Write, after: 0, times: 1, errno: Errno::IO });
+        }
+        let outcome = writer.append(vec![entry(offset)]);
+        assert_eq!(outcome.is_err(), fails);
+        if fails {
+            writer.recover_from_failure().unwrap();
+        }
+        writer.let_go();
+        assert_eq!(writer.kept(), writer.written());
+    }
+    let found = recovered(&disk);
+    assert_eq!((found.corruption, found.last), (None, Offset(60)));
+    assert_eq!(read(&disk, 1, Offset(60)).len(), 60);
+    let segments = disk.files().len();
+    assert!(writer.bytes() >= segments as u64 * SEGMENT_BYTES, "every one of {segments} segments is counted");
 }

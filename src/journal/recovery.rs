@@ -14,8 +14,8 @@
 //! take back some removals and not others.
 //!
 //! At the first corrupt place the usable journal ends; it is reported with segment, byte and lost offsets. The caller
-//! moves the segments from there on to quarantine and goes on behind the highest offset seen anywhere. Nothing is
-//! changed here, so recovery can be interrupted and repeated.
+//! moves the segments from there on to quarantine, but not one that holds batches before the damage, and goes on behind
+//! the last usable batch. Nothing is changed here, so recovery can be interrupted and repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -64,7 +64,7 @@ pub(crate) struct Corruption {
     pub(crate) reason: &'static str,
     /// Offsets known to be lost, both ends included; `None` when nothing says how far they went.
     pub(crate) lost: Option<(Offset, Offset)>,
-    /// The segment and all behind it.
+    /// The segment, unless batches before the damage can be read from it, and all behind it.
     pub(crate) unusable: Vec<PathBuf>,
 }
 
@@ -101,12 +101,20 @@ pub(crate) fn recover(
             Err((byte, reason)) => {
                 let highest = highest_offset(disk, &listed[index..]);
                 let missing = recovered.last.next();
+                // What it holds before the damage stays; the next segment begins behind that, and supersedes the rest.
+                let is_usable = recovered.first.is_some() && recovered.last >= segment.base;
+                if is_usable {
+                    let (base, path) = (segment.base, segment.path.clone());
+                    recovered.segments.push(SealedSegment { base, path, bytes: bytes.len() as u64 });
+                }
+                recovered.chain = [0; 32];
+                let unusable = listed.iter().skip(index + usize::from(is_usable));
                 recovered.corruption = Some(Corruption {
                     segment: segment.path.clone(),
                     byte: byte as u64,
                     reason,
                     lost: (highest >= missing).then_some((missing, highest)),
-                    unusable: listed[index..].iter().map(|segment| segment.path.clone()).collect(),
+                    unusable: unusable.map(|segment| segment.path.clone()).collect(),
                 });
                 break;
             }

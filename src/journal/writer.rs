@@ -4,21 +4,26 @@
 //! it has met 4,096 origins.
 //!
 //! Invariants: one active segment; a sealed one never changes; what `append` wrote counts only after the next
-//! `sync` succeeded. After a failed write or sync the segment is poisoned: the batches since the last sync are
-//! written again to a *new* segment, whose base offset says that they supersede what the poisoned one may hold.
+//! `sync` succeeded. After a failed write or sync the segment is poisoned: what it holds that was synced is read back from
+//! the disk, and the batches since are written again to a *new* segment, whose base offset says that they supersede what
+//! the poisoned one may hold. What cannot be read back is written again too while it is in memory, which the batches of
+//! the last sync are: the page they end in is the one that was written to when the disk failed.
 //!
 //! Crash: a new segment's header and name are synced before its first batch, so a segment that lacks a readable header
 //! never held anything acknowledged.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::JournalError;
-use super::format::{Chain, ChunkRecord, RecordEncoder, SegmentHeader, SkipRecord, job_identity};
+use super::format::{
+    Chain, ChunkRecord, Record, RecordDecoder, RecordEncoder, SegmentHeader, SkipRecord, job_identity,
+};
 use super::recovery::Recovered;
 use crate::disk::{Disk, DurableFile};
+use crate::mutants::Mutant;
 use crate::runtime::{Offset, Timestamp};
 use crate::source::frame::Frames;
 
@@ -39,6 +44,14 @@ pub(crate) struct SealedSegment {
     pub(crate) bytes: u64,
 }
 
+/// A segment that failed.
+struct Suspect {
+    base: Offset,
+    path: PathBuf,
+    /// Bytes of it that were synced.
+    durable_bytes: u64,
+}
+
 struct ActiveSegment {
     file: Box<dyn DurableFile>,
     base: Offset,
@@ -46,6 +59,8 @@ struct ActiveSegment {
     encoder: RecordEncoder,
     chain: blake3::Hasher,
     written: u64,
+    /// Bytes of it that are synced.
+    durable_bytes: u64,
     capacity: u64,
 }
 
@@ -62,6 +77,8 @@ pub(crate) struct JournalWriter {
     directory: PathBuf,
     job: u64,
     settings: SegmentSettings,
+    /// Most the journal may take on the disk: the last segment before it is shorter.
+    bytes_max: u64,
     active: Option<ActiveSegment>,
     sealed: VecDeque<SealedSegment>,
     chain: Chain,
@@ -71,6 +88,10 @@ pub(crate) struct JournalWriter {
     durable: Offset,
     /// Batches written since the last sync, in case they must be written again.
     unsynced: Vec<Entry>,
+    /// The batches of the last sync.
+    synced: Vec<Entry>,
+    /// A segment that failed and was not read back yet.
+    suspect: Option<Suspect>,
     /// Skips not known to be durable.
     skips: Vec<SkipRecord>,
     buffer: Vec<u8>,
@@ -92,12 +113,15 @@ impl JournalWriter {
             directory: directory.to_owned(),
             job: job_identity(job),
             settings,
+            bytes_max: u64::MAX,
             active: None,
             sealed: recovered.segments.iter().cloned().collect(),
             chain: if last == recovered.last { recovered.chain } else { [0; 32] },
             written: last,
             durable: last,
             unsynced: Vec::new(),
+            synced: Vec::new(),
+            suspect: None,
             skips: Vec::new(),
             buffer: Vec::new(),
             checksums: Vec::new(),
@@ -119,10 +143,24 @@ impl JournalWriter {
         self.settings.segment_bytes = segment_bytes;
     }
 
+    /// Sets what the journal may take on the disk. Only what does not fit any segment goes beyond.
+    pub(crate) fn set_bytes_max(&mut self, bytes_max: u64) {
+        self.bytes_max = bytes_max;
+    }
+
+    /// What may still be written before the limit, in bytes.
+    pub(crate) fn bytes_left(&self) -> u64 {
+        let written = self.active.as_ref().map_or(0, |active| active.written);
+        self.bytes_max.saturating_sub(self.sealed_bytes() + written)
+    }
+
+    fn sealed_bytes(&self) -> u64 {
+        self.sealed.iter().map(|segment| segment.bytes).sum()
+    }
+
     /// What the journal takes on the disk, in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        let sealed: u64 = self.sealed.iter().map(|segment| segment.bytes).sum();
-        sealed + self.active.as_ref().map_or(0, |active| active.capacity.max(active.written))
+        self.sealed_bytes() + self.active.as_ref().map_or(0, |active| active.capacity.max(active.written))
     }
 
     /// Writes batches; they are durable after the next `sync`.
@@ -160,22 +198,41 @@ impl JournalWriter {
             if let Err(source) = active.file.sync() {
                 return Err(self.give_up(source));
             }
+            active.durable_bytes = active.written;
         } else {
             assert!(self.unsynced.is_empty(), "what was appended has a segment");
         }
         self.durable = self.written;
-        self.unsynced.clear();
+        if !self.unsynced.is_empty() {
+            std::mem::swap(&mut self.synced, &mut self.unsynced);
+            self.unsynced.clear();
+        }
         self.skips.clear();
         Ok(())
     }
 
-    /// After a failure: writes what is not durable to a new segment and syncs it.
+    /// Lets go of what was appended, for a journal that is never synced: after a failure it is not written again.
+    pub(crate) fn let_go(&mut self) {
+        self.unsynced.clear();
+        self.skips.clear();
+    }
+
+    /// The last batch that is not written again after a failure.
+    pub(crate) fn kept(&self) -> Offset {
+        self.unsynced.first().map_or(self.written, |first| Offset(first.offset.0 - 1))
+    }
+
+    /// After a failure: reads back what is durable of the segment, writes the rest to a new one and syncs it.
     ///
     /// # Errors
-    /// [`JournalError::Write`] when that fails too; it may be called again.
+    /// [`JournalError::Write`] when that fails too; it may be called again. [`JournalError::Lost`] when something durable is
+    /// neither on the disk nor in memory.
     pub(crate) fn recover_from_failure(&mut self) -> Result<(), JournalError> {
         assert!(self.active.is_none(), "a failed segment was given up");
-        self.written = self.durable;
+        if let Some(suspect) = self.suspect.take() {
+            self.read_back(&suspect)?;
+        }
+        self.written = self.kept();
         self.write_from(0)?;
         for skip in std::mem::take(&mut self.skips) {
             self.skip(skip)?;
@@ -210,6 +267,37 @@ impl JournalWriter {
                 .map_err(|source| JournalError::Write { path: self.directory.clone(), source })?;
         }
         Ok(self.bytes())
+    }
+
+    /// Checks that a segment that failed still holds what was synced to it, and takes back what it does not hold.
+    fn read_back(&mut self, suspect: &Suspect) -> Result<(), JournalError> {
+        let Suspect { base, path, durable_bytes } = suspect;
+        let (readable, byte) = match read_durable(&*self.disk, path, *durable_bytes) {
+            Ok(bytes) => readable_through(&bytes, *base),
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "cannot read back the segment that failed");
+                (Offset(base.0 - 1), 0)
+            }
+        };
+        if readable >= self.durable {
+            return Ok(());
+        }
+        let from = readable.next();
+        tracing::error!(
+            path = %path.display(), byte, lost = %format_args!("{from}..={}", self.durable),
+            "batches that were durable can no longer be read"
+        );
+        if self.synced.first().is_none_or(|first| first.offset > from) {
+            return Err(JournalError::Lost { path: path.clone(), byte: byte as u64, from, to: self.durable });
+        }
+        tracing::warn!("they are still in memory and are written again");
+        let mut again: Vec<Entry> = self.synced.drain(..).filter(|entry| entry.offset >= from).collect();
+        again.append(&mut self.unsynced);
+        self.unsynced = again;
+        if readable < *base {
+            self.sealed.pop_back_if(|sealed| sealed.base == *base);
+        }
+        Ok(())
     }
 
     fn write_from(&mut self, first: usize) -> Result<(), JournalError> {
@@ -261,7 +349,8 @@ impl JournalWriter {
         }
         let header = SegmentHeader { job: self.job, base_offset: base, base_stamp: stamp, chain: self.chain };
         let path = self.directory.join(segment_name(base));
-        let capacity = self.settings.segment_bytes.max(bytes + super::format::HEADER_BYTES as u64);
+        let left = self.bytes_max.saturating_sub(self.sealed_bytes());
+        let capacity = self.settings.segment_bytes.min(left).max(bytes + super::format::HEADER_BYTES as u64);
         let (bytes, seed) = header.encode();
         let file = self
             .create(&path, &bytes, capacity)
@@ -270,7 +359,9 @@ impl JournalWriter {
         chain.update(&bytes);
         let encoder = RecordEncoder::new(&header, seed, self.settings.compress);
         let written = bytes.len() as u64;
-        self.active = Some(ActiveSegment { file, base, path, encoder, chain, written, capacity });
+        let durable_bytes = written;
+        self.active =
+            Some(ActiveSegment { file, base, path, encoder, chain, written, durable_bytes, capacity });
         Ok(())
     }
 
@@ -284,7 +375,9 @@ impl JournalWriter {
         file.preallocate(capacity)?;
         file.write_all(header)?;
         file.sync()?;
-        self.disk.sync_directory(&self.directory)?;
+        if !Mutant::NoDirectorySync.is_on() {
+            self.disk.sync_directory(&self.directory)?;
+        }
         Ok(file)
     }
 
@@ -312,11 +405,34 @@ impl JournalWriter {
         let path = active.path.clone();
         // The chain cannot say where a failed segment ends; the next one starts a new chain.
         self.chain = [0; 32];
-        if active.base <= self.durable {
+        if active.base <= self.kept() {
+            let path = active.path.clone();
+            self.suspect = Some(Suspect { base: active.base, path, durable_bytes: active.durable_bytes });
             self.sealed.push_back(SealedSegment { base: active.base, path: active.path, bytes });
         }
         JournalError::Write { path, source }
     }
+}
+
+/// The first bytes of a file, from the disk itself.
+fn read_durable(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<Vec<u8>> {
+    disk.drop_cache(path)?;
+    let mut found = Vec::new();
+    disk.open(path)?.0.take(bytes).read_to_end(&mut found)?;
+    Ok(found)
+}
+
+/// The last batch that can be read from a segment without a gap, and the byte behind it.
+fn readable_through(segment: &[u8], base: Offset) -> (Offset, usize) {
+    let mut last = Offset(base.0 - 1);
+    let Some((header, seed)) = SegmentHeader::decode(segment) else { return (last, 0) };
+    let mut decoder = RecordDecoder::new(segment, &header, seed);
+    while let Some((record, _)) = decoder.next_record() {
+        if let Record::Batch(batch) = record {
+            last = batch.offset;
+        }
+    }
+    (last, decoder.position())
 }
 
 /// File name of the segment that begins with `base`.

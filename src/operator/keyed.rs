@@ -11,6 +11,7 @@ use super::error::OperatorError;
 use super::key_by::KeyedPart;
 use super::part::{AnyPart, PartPool};
 use crate::metrics::{RejectCause, Rejections};
+use crate::mutants::Mutant;
 use crate::runtime::{BatchHeader, Offset, Timestamp};
 use crate::state::{
     Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue,
@@ -106,6 +107,9 @@ impl<K> KeyedContext<'_, K> {
 
     /// Processing time of the record's batch.
     pub fn processing_time(&self) -> Timestamp {
+        if Mutant::WallClockInOperator.is_on() {
+            return crate::runtime::wall_time();
+        }
         self.header.stamp
     }
 

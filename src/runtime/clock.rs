@@ -163,7 +163,7 @@ impl SystemClocks {
 }
 
 /// The wall clock. A time before 1970 counts as 1970.
-fn wall_time() -> Timestamp {
+pub(crate) fn wall_time() -> Timestamp {
     Timestamp(milliseconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
 }
 

@@ -10,10 +10,12 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 
 use super::batch::{Attempt, Offset};
+use super::error::is_caused_by_full_disk;
 use super::messages::{
     AbortPending, BarrierAnswer, BarrierScope, DeleteJournal, JournalPressure, RequestBarrier,
     ResumeCheckpoints, SinkReached, SnapshotTaken, TakeLastCheckpoint,
 };
+use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::settings::Settings;
 use super::subtask::catch_panic;
@@ -65,6 +67,7 @@ pub(crate) struct CheckpointCoordinator {
     last: Last,
     /// The journal is near its limit: checkpoints follow one another until it is cut.
     is_under_pressure: bool,
+    reserve: Option<Reserve>,
 }
 
 /// What a coordinator starts with.
@@ -78,6 +81,8 @@ pub(crate) struct CoordinatorStart {
     pub(crate) metrics: Arc<JobMetrics>,
     /// Offset of what the job begins with.
     pub(crate) completed: Offset,
+    /// Disk for a last checkpoint on a full disk; a job without a journal has none.
+    pub(crate) reserve: Option<Reserve>,
 }
 
 impl CheckpointCoordinator {
@@ -96,6 +101,7 @@ impl CheckpointCoordinator {
             completed: Some(start.completed),
             last: Last::NotAsked,
             is_under_pressure: false,
+            reserve: start.reserve,
         }
     }
 
@@ -211,11 +217,21 @@ impl CheckpointCoordinator {
         }
     }
 
+    /// True when a checkpoint failed on a full disk and the reserve was given up for another.
+    fn gives_space(&self, error: &CheckpointError) -> bool {
+        is_caused_by_full_disk(error) && self.reserve.as_ref().is_some_and(Reserve::release_to_stop)
+    }
+
     /// A checkpoint ended; the last one is owed to the supervisor.
     fn after(&mut self, outcome: Result<(), CheckpointError>) {
         match std::mem::replace(&mut self.last, Last::NotAsked) {
             Last::NotAsked => {}
             Last::Due(waiting) => {
+                self.last = Last::Taking(waiting);
+                self.begin();
+            }
+            // What it could not have, the reserve may have held.
+            Last::Taking(waiting) if outcome.as_ref().is_err_and(|error| self.gives_space(error)) => {
                 self.last = Last::Taking(waiting);
                 self.begin();
             }

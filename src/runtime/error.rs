@@ -1,9 +1,11 @@
 //! Why a job ended badly.
 
+use std::error::Error;
 use std::io;
 
 use super::batch::Offset;
 use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
 use crate::state::StateError;
@@ -107,4 +109,17 @@ pub enum JobError {
     /// The runtime's threads could not be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+}
+
+/// True when a full disk is what is behind an error.
+pub(crate) fn is_caused_by_full_disk(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    // Bounded: an error has few causes.
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(is_full) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -13,6 +13,7 @@ use super::error::JobError;
 use super::journal_actor::{JournalActor, JournalStart};
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
+use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
@@ -50,7 +51,7 @@ pub(crate) fn run_on(
 ) -> Result<JobReport, JobError> {
     settings.check().map_err(JobError::Configuration)?;
     topology.check().map_err(JobError::Configuration)?;
-    let opened = opening::open(&topology, &settings, disk)?;
+    let opened = opening::open(&topology, &settings, disk, &stop)?;
     // Two blocking threads: files, and a name that a connecting source looks up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -84,6 +85,7 @@ async fn launch(
     .start();
     let journal_state = if has_journal { JournalState::Ready } else { JournalState::Absent };
     let (durable_sender, durable) = watch::channel(opened.start.last);
+    let reserve = opened.journal.as_ref().map(|journal| journal.reserve.clone());
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
     let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
@@ -98,6 +100,7 @@ async fn launch(
             .contents
             .as_ref()
             .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
+        reserve: reserve.clone(),
     })
     .start();
     let mut launcher = Launcher {
@@ -114,10 +117,10 @@ async fn launch(
     };
     let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
     let gate = if has_journal { Gate::Journal } else { Gate::Open };
-    let sinks = launcher.start_sinks(opened.sinks, gate);
+    let sinks = launcher.start_sinks(opened.sinks, gate, reserve.as_ref());
     let start_sources = launcher.source_starter(opened.sources, source_stop, &durable);
     let blueprint = launcher.blueprint(&sinks);
-    let actors = JobActors { sequencer, coordinator, sinks, journal };
+    let actors = JobActors { sequencer, coordinator, sinks, journal, reserve };
     notify(
         &supervisor,
         StartJob {
@@ -173,6 +176,9 @@ impl Launcher {
             writer: journal.writer,
             sync: journal.settings.sync,
             bytes_max: journal.settings.bytes_max,
+            segment_bytes: journal.settings.segment_bytes,
+            flight_bytes: (self.settings.batches_in_flight * self.settings.batch_bytes_max) as u64,
+            reserve: journal.reserve,
             dead_letter: journal.dead_letter,
             skips: journal.recovered.skips,
             sequencer: self.sequencer.clone(),
@@ -181,7 +187,12 @@ impl Launcher {
         Some(JournalActor::start_in_arbiter(&thread.handle(), move |_| JournalActor::new(start)))
     }
 
-    fn start_sinks(&self, opened: Vec<OpenSink>, gate: Gate) -> Vec<Addr<SinkActor>> {
+    fn start_sinks(
+        &self,
+        opened: Vec<OpenSink>,
+        gate: Gate,
+        reserve: Option<&Reserve>,
+    ) -> Vec<Addr<SinkActor>> {
         let start = |(index, (sink, opened)): (usize, (&crate::stream::Sink, OpenSink))| {
             let wiring = SinkWiring {
                 index,
@@ -194,6 +205,7 @@ impl Launcher {
                 metrics: Arc::clone(&self.metrics),
                 mailbox_capacity: self.mailbox_capacity,
                 gate,
+                reserve: reserve.cloned(),
             };
             SinkActor::start_in_arbiter(&self.sink_thread.handle(), move |_| SinkActor::new(wiring, opened))
         };

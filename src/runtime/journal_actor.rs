@@ -4,29 +4,31 @@
 //! commit is under way the next group gathers, so the slower the disk, the larger the groups.
 //!
 //! A failed write or sync gives its segment up for good (see `journal::writer`). What was not durable is written to a new
-//! segment; on a full disk that is tried again and again, and the job waits; any other failure there ends it.
+//! segment; on a full disk that is tried again and again, and the job waits; any other failure there ends it. A job that
+//! stops meanwhile takes the reserve for it, and after ten seconds more gives up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::batch::Offset;
-use super::messages::{CommitBatches, DeleteJournal, JobFailed, JournalProgress, ReadJournal, SkipFrame};
+use super::error::is_caused_by_full_disk;
+use super::messages::{
+    CommitBatches, DeleteJournal, JobFailed, JournalProgress, ReadJournal, Room, SkipFrame,
+};
+use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::Replayed;
 use super::settings::JournalSync;
 use super::supervisor::JobSupervisor;
 use crate::disk::Disk;
 use crate::journal::{JournalError, JournalReader, JournalWriter, SkipRecord};
+use crate::mutants::Mutant;
 use crate::sink::dead_letter;
 use crate::source::frame::Frames;
 
-/// Pause before a full disk is tried again.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 /// Batches read from the journal at a time.
 const REPLAY_BATCHES_MAX: usize = 64;
 /// Share of the limit at which checkpoints are hurried, so that the journal can be cut: seven eighths.
@@ -39,6 +41,10 @@ pub(crate) struct JournalStart {
     pub(crate) writer: JournalWriter,
     pub(crate) sync: JournalSync,
     pub(crate) bytes_max: u64,
+    pub(crate) segment_bytes: u64,
+    /// Most the batches under way hold together.
+    pub(crate) flight_bytes: u64,
+    pub(crate) reserve: Reserve,
     /// Where poison frames are kept.
     pub(crate) dead_letter: PathBuf,
     pub(crate) skips: BTreeMap<Offset, BTreeSet<u64>>,
@@ -50,18 +56,32 @@ pub(crate) struct JournalStart {
 pub(crate) struct JournalActor {
     start: JournalStart,
     reader: Option<JournalReader>,
-    disk_is_full: bool,
+    /// A group could not be written for want of space; it is tried again.
+    is_waiting_for_space: bool,
+    /// How often that was tried while the job was stopping.
+    stop_tries: u32,
 }
 
 impl JournalActor {
-    pub(crate) fn new(start: JournalStart) -> Self {
-        Self { start, reader: None, disk_is_full: false }
+    pub(crate) fn new(mut start: JournalStart) -> Self {
+        start.writer.set_bytes_max(start.bytes_max);
+        // A batch has a record's prefix around it and may leave the end of a segment unused; with a small limit
+        // batches rarely are of their full size, and half of it must do.
+        start.flight_bytes = (start.flight_bytes / 8 * 9 + start.segment_bytes / 4).min(start.bytes_max / 2);
+        Self { start, reader: None, is_waiting_for_space: false, stop_tries: 0 }
     }
 
     fn sync_now(&mut self) -> Result<(), JournalError> {
+        if Mutant::AckBeforeSync.is_on() {
+            return Ok(());
+        }
         match self.start.sync {
             JournalSync::Always => self.start.writer.sync(),
-            JournalSync::Every(_) | JournalSync::Off => Ok(()),
+            JournalSync::Every(_) => Ok(()),
+            JournalSync::Off => {
+                self.start.writer.let_go();
+                Ok(())
+            }
         }
     }
 
@@ -69,12 +89,39 @@ impl JournalActor {
         let writer = &self.start.writer;
         let durable = match self.start.sync {
             JournalSync::Off => writer.written(),
+            JournalSync::Always if Mutant::AckBeforeSync.is_on() => writer.written(),
             JournalSync::Always | JournalSync::Every(_) => writer.durable(),
         };
-        let is_under_pressure =
-            self.disk_is_full || writer.bytes() > self.start.bytes_max / 8 * PRESSURE_EIGHTHS;
-        let progress = JournalProgress { written: writer.written(), durable, is_under_pressure };
-        notify(&self.start.sequencer, progress);
+        let reserve = &self.start.reserve;
+        let room = if reserve.is_missing() && !reserve.is_stopping() {
+            Room::None
+        } else if writer.bytes() > self.start.bytes_max / 8 * PRESSURE_EIGHTHS
+            || writer.bytes_left() < self.start.flight_bytes
+        {
+            Room::Little
+        } else {
+            Room::Enough
+        };
+        notify(&self.start.sequencer, JournalProgress { written: writer.written(), durable, room });
+    }
+
+    /// Makes a missing reserve again as soon as there is space; until then nothing is taken in.
+    fn regain_reserve(&mut self, context: &mut Context<Self>) {
+        let reserve = &self.start.reserve;
+        if !reserve.is_missing() {
+            return;
+        }
+        if !reserve.is_stopping() && !self.is_waiting_for_space {
+            match reserve.keep() {
+                Ok(()) => tracing::warn!("there is space on the disk again: the job goes on"),
+                Err(error) if is_caused_by_full_disk(&error) => {}
+                Err(error) => tracing::warn!(%error, "cannot keep disk in reserve: going on without"),
+            }
+        }
+        if !self.is_waiting_for_space {
+            self.report();
+        }
+        context.run_later(FULL_DISK_PAUSE, Self::regain_reserve);
     }
 
     /// After `outcome`, reports, or begins to mend.
@@ -90,23 +137,45 @@ impl JournalActor {
 
     /// Writes what is not durable to a new segment.
     fn mend(&mut self, context: &mut Context<Self>) {
-        match self.start.writer.recover_from_failure() {
+        match self.write_anew() {
             Ok(()) => {
                 tracing::warn!("the journal goes on in a new segment; nothing acknowledged was lost");
-                self.disk_is_full = false;
+                self.is_waiting_for_space = false;
                 self.report();
             }
-            Err(error) if is_full(&error) => {
-                if !self.disk_is_full {
+            Err(error) if is_caused_by_full_disk(&error) => {
+                if !self.is_waiting_for_space {
                     tracing::error!(%error, "the disk is full: nothing is taken in until there is space");
-                    self.disk_is_full = true;
-                    // Without preallocation the last free blocks will do.
-                    self.start.writer.set_segment_bytes(0);
+                    self.is_waiting_for_space = true;
+                }
+                if self.start.reserve.is_stopping() {
+                    self.stop_tries += 1;
+                    if self.stop_tries > STOP_TRIES_MAX {
+                        return self.fail(error);
+                    }
                 }
                 context.run_later(FULL_DISK_PAUSE, Self::mend);
             }
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Tries to begin a whole segment; when there is no space for one, the last free blocks will do; then, when the job
+    /// stops, those of the reserve.
+    fn write_anew(&mut self) -> Result<(), JournalError> {
+        let writer = &mut self.start.writer;
+        let mut outcome = writer.recover_from_failure();
+        if outcome.as_ref().is_err_and(|error| is_caused_by_full_disk(error)) {
+            writer.set_segment_bytes(0);
+            outcome = writer.recover_from_failure();
+            if outcome.as_ref().is_err_and(|error| is_caused_by_full_disk(error))
+                && self.start.reserve.release_to_stop()
+            {
+                outcome = writer.recover_from_failure();
+            }
+            writer.set_segment_bytes(self.start.segment_bytes);
+        }
+        outcome
     }
 
     fn fail(&self, error: JournalError) {
@@ -167,20 +236,17 @@ fn number_with_skipped(frame: u64, skipped: &BTreeSet<u64>) -> u64 {
     skipped.iter().fold(frame, |number, skipped| if *skipped <= number { number + 1 } else { number })
 }
 
-fn is_full(error: &JournalError) -> bool {
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    matches!(error, JournalError::Write { source, .. } if full.contains(&source.kind()))
-}
-
 impl Actor for JournalActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
         // One group at a time, and a few requests.
         context.set_mailbox_capacity(0);
+        self.regain_reserve(context);
         if let JournalSync::Every(interval) = self.start.sync {
             context.run_interval(interval, |actor, context| {
-                if actor.start.writer.written() > actor.start.writer.durable() && !actor.disk_is_full {
+                if actor.start.writer.written() > actor.start.writer.durable() && !actor.is_waiting_for_space
+                {
                     let outcome = actor.start.writer.sync();
                     actor.settle(outcome, context);
                 }
@@ -214,7 +280,9 @@ impl Handler<DeleteJournal> for JournalActor {
             Ok(_) => self.start.skips.retain(|offset, _| *offset > message.through),
             Err(error) => tracing::warn!(%error, "cannot delete an old journal segment; it is tried again"),
         }
-        self.report();
+        if !self.is_waiting_for_space {
+            self.report();
+        }
     }
 }
 

@@ -84,7 +84,17 @@ pub(crate) struct CommitBatches {
 pub(crate) struct JournalProgress {
     pub(crate) written: Offset,
     pub(crate) durable: Offset,
-    pub(crate) is_under_pressure: bool,
+    pub(crate) room: Room,
+}
+
+/// How much more the journal can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    Enough,
+    /// It is near its limit: checkpoints are hurried, so that it can be cut.
+    Little,
+    /// The disk is full: nothing is taken in.
+    None,
 }
 
 /// Sequencer → sinks: results up to this batch may leave.

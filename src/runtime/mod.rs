@@ -27,8 +27,12 @@ mod alignment;
 mod batch;
 mod clock;
 mod coordinator;
+#[cfg(test)]
+mod damage_tests;
 mod deployment;
 mod error;
+#[cfg(test)]
+mod fault_tests;
 mod job;
 mod journal_actor;
 mod memory;
@@ -38,10 +42,13 @@ mod pacing;
 mod progress;
 mod replay;
 mod report;
+mod reserve;
 mod restart;
 mod sequencer;
 mod sequencing;
 mod settings;
+#[cfg(test)]
+mod simulated_job;
 #[cfg(test)]
 mod simulation_tests;
 mod sink_actor;
@@ -52,6 +59,7 @@ mod supervisor;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};
+pub(crate) use clock::wall_time;
 pub use error::JobError;
 pub(crate) use job::run;
 pub(crate) use replay::replay;

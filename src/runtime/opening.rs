@@ -5,11 +5,14 @@
 //!   LOCK          one process at a time
 //!   manifests/ parts/    checkpoints (see `checkpoint::spool`)
 //!   journal/      segments (see `journal`)
+//!   reserve       disk kept for a start and a stop on a full disk (see `reserve`)
 //!   sinks/        what sinks remember (see `sink::print`)
 //!   dead-letter.jsonl    frames no operator could bear
 //!   quarantine/   damaged manifests and segments
 //!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
 //! ```
+//!
+//! On a full disk the reserve is given up; when that does not help, or it was given up before, the start waits.
 //!
 //! A job that starts empty begins with an empty checkpoint: it records where the sinks stood, so a crash before the
 //! first real one finds the way back.
@@ -20,11 +23,13 @@ use std::sync::Arc;
 
 use super::batch::{Offset, Timestamp};
 use super::clock::SystemClocks;
-use super::error::JobError;
+use super::error::{JobError, is_caused_by_full_disk};
 use super::memory::MemoryPlan;
 use super::report::Restored;
+use super::reserve::{FULL_DISK_PAUSE, Reserve};
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
+use super::stop::StopHandle;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
 };
@@ -60,9 +65,10 @@ pub(crate) struct OpenJournal {
     pub(crate) dead_letter: PathBuf,
     pub(crate) writer: JournalWriter,
     pub(crate) recovered: Recovered,
+    pub(crate) reserve: Reserve,
 }
 
-/// Opens everything `topology` needs.
+/// Opens everything `topology` needs. Waits on a full disk until there is space or `stop` is asked for.
 ///
 /// # Errors
 /// See [`JobError`]; nothing was taken in or given out by then.
@@ -70,6 +76,40 @@ pub(crate) fn open(
     topology: &Topology,
     settings: &Settings,
     disk: &Arc<dyn Disk>,
+    stop: &StopHandle,
+) -> Result<Opened, JobError> {
+    let reserve = match (settings.backend.directory(), settings.journal) {
+        (Some(directory), Some(journal)) => {
+            Some(Reserve::new(Arc::clone(disk), &directory.join(&topology.job), journal.reserve_bytes))
+        }
+        _ => None,
+    };
+    let mut is_waiting = false;
+    loop {
+        let error = match open_once(topology, settings, disk, reserve.as_ref()) {
+            Err(error) if is_caused_by_full_disk(&error) => error,
+            outcome => return outcome,
+        };
+        let Some(reserve) = &reserve else { return Err(error) };
+        if reserve.release() {
+            tracing::error!(%error, "the disk is full: the reserve is given up, so that the job can start");
+            continue;
+        }
+        if stop.is_asked() {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut is_waiting, true) {
+            tracing::error!(%error, "the disk is full: the start waits for space");
+        }
+        std::thread::sleep(FULL_DISK_PAUSE);
+    }
+}
+
+fn open_once(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    reserve: Option<&Reserve>,
 ) -> Result<Opened, JobError> {
     let directory = settings.backend.directory().map(|directory| directory.join(&topology.job));
     let lock = directory.as_deref().map(|directory| lock(disk, directory)).transpose()?;
@@ -96,12 +136,15 @@ pub(crate) fn open(
     let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, now));
     let replays = settings.start == Start::NewestCheckpoint;
     let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
-    let sinks =
+    let mut sinks =
         open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
+    if contents.is_none() && begins_at.offset < last {
+        report_repeated(topology, &mut sinks, (begins_at.offset.next(), last))?;
+    }
     let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
-    let journal = match (settings.journal, recovered, &directory) {
-        (Some(journal), Some(recovered), Some(directory)) => {
-            Some(open_journal(topology, journal, disk, directory, recovered, last))
+    let journal = match (settings.journal, recovered, &directory, reserve) {
+        (Some(journal), Some(recovered), Some(directory), Some(reserve)) => {
+            Some(open_journal(topology, journal, disk, directory, recovered, (last, reserve)))
         }
         _ => None,
     };
@@ -118,14 +161,22 @@ pub(crate) fn open(
         lock,
     };
     if opened.contents.is_none() && opened.journal.is_some() {
-        opened.begin_history(topology, settings.parallelism);
+        opened.begin_history(topology, settings.parallelism)?;
+    }
+    if let Some(reserve) = reserve
+        && let Err(error) = reserve.keep()
+    {
+        tracing::error!(%error, "cannot keep disk in reserve; on a full disk nothing is taken in until there is space");
     }
     Ok(opened)
 }
 
 impl Opened {
     /// Writes the empty checkpoint a history begins with.
-    fn begin_history(&mut self, topology: &Topology, parallelism: usize) {
+    ///
+    /// # Errors
+    /// A full disk is one: without this checkpoint a crash would not find the way back to where the sinks stood.
+    fn begin_history(&mut self, topology: &Topology, parallelism: usize) -> Result<(), JobError> {
         let positions = topology.sinks.iter().zip(&mut self.sinks).map(|(sink, opened)| {
             let bytes = opened.writer.sync()?;
             Ok(SinkPosition { sink: sink.spec.name(), delivered: opened.delivered, bytes })
@@ -151,8 +202,10 @@ impl Opened {
         });
         match written {
             Ok(manifest) => self.contents = Some(Arc::new(Contents { manifest, parts: Vec::new() })),
+            Err(error) if is_caused_by_full_disk(&error) => return Err(error.into()),
             Err(error) => tracing::warn!(%error, "cannot write the first checkpoint: going on without"),
         }
+        Ok(())
     }
 }
 
@@ -243,7 +296,7 @@ fn recover_journal(
     if recovered.torn_bytes > 0 {
         tracing::info!(
             bytes = recovered.torn_bytes,
-            "the journal ends in a torn record, which was never acknowledged"
+            "the journal ends in a torn record: what was being written when the program or the power ended"
         );
     }
     if let Some(corruption) = &recovered.corruption {
@@ -333,13 +386,33 @@ fn open_sinks(
     topology.sinks.iter().map(open).collect()
 }
 
+/// Says of sinks that hold results already that they get some again: no checkpoint is left that says where they stood.
+fn report_repeated(
+    topology: &Topology,
+    sinks: &mut [OpenSink],
+    (from, through): (Offset, Offset),
+) -> Result<(), JobError> {
+    for (sink, opened) in topology.sinks.iter().zip(sinks) {
+        let name = sink.spec.name();
+        match opened.writer.sync() {
+            Ok(0) => {}
+            Ok(bytes) => tracing::error!(
+                sink = name, bytes, again = %format_args!("{from}..={through}"),
+                "no checkpoint is left that says where the sink stood: results it has may be written to it again"
+            ),
+            Err(source) => return Err(JobError::Sink { sink: name, source }),
+        }
+    }
+    Ok(())
+}
+
 fn open_journal(
     topology: &Topology,
     settings: JournalSettings,
     disk: &Arc<dyn Disk>,
     directory: &Path,
     recovered: Recovered,
-    last: Offset,
+    (last, reserve): (Offset, &Reserve),
 ) -> OpenJournal {
     let dead_letter = directory.join("dead-letter.jsonl");
     let directory = directory.join("journal");
@@ -348,7 +421,8 @@ fn open_journal(
         compress: settings.compression == Compression::Lz4,
     };
     let writer = JournalWriter::new(Arc::clone(disk), &directory, &topology.job, segments, &recovered, last);
-    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered }
+    let reserve = reserve.clone();
+    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered, reserve }
 }
 
 /// The real disk, for jobs outside tests.

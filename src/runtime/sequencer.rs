@@ -13,7 +13,7 @@ use super::error::JobError;
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
-    ReadJournal, RequestBarrier, ResumeSealing,
+    ReadJournal, RequestBarrier, ResumeSealing, Room,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -256,11 +256,11 @@ impl Handler<JournalProgress> for Sequencer {
     type Result = ();
 
     fn handle(&mut self, message: JournalProgress, context: &mut Self::Context) {
-        self.sequencing.set_pressure(message.is_under_pressure);
-        if message.is_under_pressure != self.was_under_pressure {
-            self.was_under_pressure = message.is_under_pressure;
+        self.sequencing.set_pressure(message.room != Room::Enough);
+        let is_under_pressure = message.room == Room::Little;
+        if is_under_pressure != self.was_under_pressure {
+            self.was_under_pressure = is_under_pressure;
             if let Some(peers) = &self.peers {
-                let is_under_pressure = message.is_under_pressure;
                 notify(&peers.coordinator, JournalPressure { is_under_pressure });
             }
         }

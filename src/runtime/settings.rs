@@ -16,6 +16,8 @@ pub(crate) const THREADS_LIMIT: usize = 64;
 pub(crate) const BATCH_FRAMES_LIMIT: usize = 1 << 20;
 /// Least `batch_timeout`.
 pub(crate) const BATCH_TIMEOUT_MIN: Duration = Duration::from_millis(10);
+/// Most disk that can be kept in reserve.
+const RESERVE_BYTES_LIMIT: u64 = 1 << 30;
 /// Bounds of `batch_bytes_max`.
 pub(crate) const BATCH_BYTES_LIMIT: usize = 16 << 20;
 
@@ -95,6 +97,8 @@ pub struct JournalSettings {
     pub segment_bytes: u64,
     /// How batches are packed. Default `None`.
     pub compression: Compression,
+    /// Disk kept in reserve for a start and a stop on a full disk, at most 1 GiB; 0 keeps none. Default 4 MiB.
+    pub reserve_bytes: u64,
 }
 
 impl Default for JournalSettings {
@@ -104,6 +108,7 @@ impl Default for JournalSettings {
             bytes_max: 256 << 20,
             segment_bytes: 16 << 20,
             compression: Compression::None,
+            reserve_bytes: 4 << 20,
         }
     }
 }
@@ -209,6 +214,12 @@ impl Settings {
                 return Err(format!(
                     "journal segment-bytes is {}; it must be 64 KiB to 1 GiB",
                     journal.segment_bytes
+                ));
+            }
+            if journal.reserve_bytes > RESERVE_BYTES_LIMIT {
+                return Err(format!(
+                    "journal reserve-bytes is {}; it must be at most 1 GiB",
+                    journal.reserve_bytes
                 ));
             }
             if journal.bytes_max < 4 * journal.segment_bytes {

@@ -3,11 +3,13 @@
 //!
 //! A batch up to the last delivered one is a replay: it is recognised by its offset and not written again. On a full
 //! disk the batch is tried again until there is space; the credit it holds slows the sources meanwhile.
+//!
+//! A failed sync ends the job, also when the disk is full: what was written since the last one may be gone, and another
+//! sync of the same file would not tell. The next start cuts the file to its checkpoint and writes the rest again.
 
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -16,15 +18,14 @@ use super::batch::{Attempt, BatchHeader, Offset};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
 use super::messages::{BatchDelivered, BatchesDurable, DeliverPart, JobFailed, ResetSink, SinkReached};
+use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::SinkPosition;
+use crate::disk::is_full;
 use crate::metrics::JobMetrics;
 use crate::operator::{AnyPart, EncodedPart, PartPool, TracedPart};
 use crate::sink::OpenSink;
-
-/// Pause before a full disk is tried again.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a sink needs for life.
 pub(crate) struct SinkWiring {
@@ -39,6 +40,8 @@ pub(crate) struct SinkWiring {
     pub(crate) mailbox_capacity: usize,
     /// Whether batches wait for the journal; without one they are delivered at once.
     pub(crate) gate: Gate,
+    /// Disk for a stop on a full disk; a job without a journal has none.
+    pub(crate) reserve: Option<Reserve>,
 }
 
 /// Until when a batch is held.
@@ -46,6 +49,13 @@ pub(crate) struct SinkWiring {
 pub(crate) enum Gate {
     Journal,
     Open,
+}
+
+/// Why a batch was not delivered.
+enum Undelivered {
+    /// There was no space for it: it can be tried again.
+    Full(io::Error),
+    Failed(io::Error),
 }
 
 /// A batch's results in one piece.
@@ -65,7 +75,12 @@ pub(crate) struct SinkActor {
     durable: Offset,
     attempt: Attempt,
     failed: bool,
+    /// A batch waits for space; it is tried again after a pause.
     disk_is_full: bool,
+    /// The last batch found no space.
+    was_full: bool,
+    /// How often a full disk was tried again while the job was stopping.
+    stop_tries: u32,
     spare: Vec<Vec<u8>>,
 }
 
@@ -82,6 +97,8 @@ impl SinkActor {
             attempt: Attempt(0),
             failed: false,
             disk_is_full: false,
+            was_full: false,
+            stop_tries: 0,
             spare: Vec::new(),
         }
     }
@@ -118,38 +135,62 @@ impl SinkActor {
         {
             match self.deliver(&results) {
                 Ok(()) => {
-                    self.disk_is_full = false;
+                    self.was_full = false;
                     let mut bytes = results.bytes;
                     bytes.clear();
                     self.spare.push(bytes);
                 }
-                Err(error) if is_full(&error) => {
-                    tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
+                Err(Undelivered::Full(error)) => {
                     self.held.push_front(results);
+                    if !self.waits_for_space(error) {
+                        return;
+                    }
                     self.disk_is_full = true;
                     context.run_later(FULL_DISK_PAUSE, |actor, context| {
                         actor.disk_is_full = false;
                         actor.deliver_durable(context);
                     });
                 }
-                Err(source) => {
-                    self.failed = true;
-                    let error = JobError::Sink { sink: self.wiring.name.clone(), source };
-                    notify(&self.wiring.supervisor, JobFailed { error });
-                }
+                Err(Undelivered::Failed(source)) => self.fail(source),
             }
         }
     }
 
-    fn deliver(&mut self, results: &Results) -> io::Result<()> {
+    /// Whether a full disk is tried again: always, but not for ever by a job that stops.
+    fn waits_for_space(&mut self, error: io::Error) -> bool {
+        let reserve = self.wiring.reserve.as_ref();
+        if reserve.is_some_and(|reserve| !reserve.release_to_stop() && reserve.is_stopping()) {
+            self.stop_tries += 1;
+        }
+        if self.stop_tries > STOP_TRIES_MAX {
+            self.fail(error);
+            return false;
+        }
+        // Once for each time it fills up.
+        if !std::mem::replace(&mut self.was_full, true) {
+            tracing::error!(sink = self.wiring.name, %error, "the disk is full: results wait");
+        }
+        true
+    }
+
+    fn fail(&mut self, source: io::Error) {
+        self.failed = true;
+        let error = JobError::Sink { sink: self.wiring.name.clone(), source };
+        notify(&self.wiring.supervisor, JobFailed { error });
+    }
+
+    fn deliver(&mut self, results: &Results) -> Result<(), Undelivered> {
         let header = results.header;
         if header.offset > self.sink.delivered {
-            self.sink.writer.write(header.offset, &results.bytes)?;
+            let written = self.sink.writer.write(header.offset, &results.bytes);
+            written.map_err(|error| {
+                if is_full(&error) { Undelivered::Full(error) } else { Undelivered::Failed(error) }
+            })?;
             self.sink.delivered = header.offset;
             JobMetrics::add(&self.wiring.metrics.outputs, results.records);
         }
         if header.barrier.is_some() {
-            let bytes = self.sink.writer.sync()?;
+            let bytes = self.sink.writer.sync().map_err(Undelivered::Failed)?;
             let position =
                 SinkPosition { sink: self.wiring.name.clone(), delivered: self.sink.delivered, bytes };
             notify(&self.wiring.coordinator, SinkReached { header, sink: self.wiring.index, position });
@@ -163,10 +204,6 @@ impl SinkActor {
 
 fn encoded_part(part: AnyPart) -> EncodedPart {
     *part.downcast().expect("an encoder sends encoded parts")
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl Actor for SinkActor {

@@ -21,6 +21,10 @@ impl StopHandle {
         self.token.cancel();
     }
 
+    pub(crate) fn is_asked(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
     pub(crate) async fn stopped(&self) {
         self.token.cancelled().await;
     }

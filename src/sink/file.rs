@@ -39,11 +39,9 @@ impl FileWriter {
             }
         }
         let file = disk.append(path)?;
-        if found.is_none()
-            && let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty())
-        {
-            disk.sync_directory(directory)?;
-        }
+        // Also when it was there already: who made it may have crashed before this.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk.sync_directory(directory.unwrap_or(Path::new(".")))?;
         let length = disk.open(path)?.1;
         Ok(Self { disk, path: path.to_owned(), file, length })
     }

@@ -31,7 +31,7 @@ pub(crate) trait SinkWriter: Send {
     /// Makes durable what was written and returns its length in bytes, where it has one.
     ///
     /// # Errors
-    /// The operating system's; the checkpoint fails.
+    /// The operating system's. What was written since the last sync may be gone; the sink is not used again.
     fn sync(&mut self) -> io::Result<u64>;
 }
 

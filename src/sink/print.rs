@@ -73,6 +73,12 @@ impl PositionLog {
             Err(error) => return Err(error),
         };
         let logged = bytes.chunks_exact(ENTRY_BYTES).rev().find_map(decode).unwrap_or_default();
+        if bytes.chunks_exact(ENTRY_BYTES).next_back().is_some_and(|last| decode(last).is_none()) {
+            tracing::warn!(
+                path = %path.display(), %logged,
+                "the last entry of what was printed is damaged: results behind it may be printed again"
+            );
+        }
         let log = Self::begin(disk, path, logged)?;
         Ok((log, logged))
     }

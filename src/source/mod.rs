@@ -8,6 +8,8 @@ mod line_framer;
 mod recorded;
 mod tcp;
 
+#[cfg(test)]
+pub(crate) use recorded::Acknowledged;
 pub(crate) use recorded::run_recorded;
 pub use recorded::{RecordedBatch, RecordedInput};
 pub use tcp::{Acknowledge, Retry, TcpConnect, TcpListen};

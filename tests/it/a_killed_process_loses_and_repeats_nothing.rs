@@ -22,20 +22,21 @@ const DRAIN_MAX: Duration = Duration::from_secs(180);
 /// Slow enough that every kill comes before the last line.
 const PACE: Duration = Duration::from_millis(1);
 
-fn start(address: &str, directory: &Path, sync: &str) -> Running {
+fn start(address: &str, directory: &Path, (sync, compression): (&str, &str)) -> Running {
     let demo =
         Demo::new().journaled(sync).args(["--listen", address, "--ack", "lines", "--interval", "50ms"]);
+    let demo = demo.args(["--journal-compression", compression]);
     demo.arg("--output").arg(directory.join("results")).checkpoint_dir(&directory.join("data")).start()
 }
 
 /// Kills the program until `kills` kills have landed, while a sender brings `readings` lines through it.
-fn survive(kills: usize, readings: usize, sync: &str, interval: Duration) {
+fn survive(kills: usize, readings: usize, journal: (&str, &str), interval: Duration) {
     let mut random = Random::seeded();
     let directory = tempfile::tempdir().unwrap();
     let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
     let lines: Vec<String> = readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
     let acknowledged = AtomicU64::new(0);
-    let first = start("127.0.0.79:0", directory.path(), sync);
+    let first = start("127.0.0.79:0", directory.path(), journal);
     let address: SocketAddr = first.listening_at();
     let running = std::thread::scope(|scope| {
         let mut running = first;
@@ -51,7 +52,7 @@ fn survive(kills: usize, readings: usize, sync: &str, interval: Duration) {
             let is_under_way = acknowledged.load(Ordering::SeqCst) < lines.len() as u64;
             assert!(is_under_way, "the sender was done before the last kill");
             running.kill();
-            running = start(&address.to_string(), directory.path(), sync);
+            running = start(&address.to_string(), directory.path(), journal);
         }
         wait_until_within(
             DRAIN_MAX,
@@ -86,17 +87,28 @@ fn survive(kills: usize, readings: usize, sync: &str, interval: Duration) {
 
 #[test]
 fn a_hundred_times() {
-    survive(100, 200_000, "always", KILL_INTERVAL_SHORT);
+    survive(100, 200_000, ("always", "none"), KILL_INTERVAL_SHORT);
 }
 
 #[test]
 fn with_a_sync_now_and_then() {
-    survive(10, 20_000, "20ms", KILL_INTERVAL_SHORT);
+    survive(10, 20_000, ("20ms", "none"), KILL_INTERVAL_SHORT);
 }
 
 #[test]
 fn over_a_million_lines() {
     let setting = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().unwrap());
     let (lines, kills) = (setting("TIDEGATE_KILL_LINES", LINES), setting("TIDEGATE_KILLS", KILLS));
-    survive(kills, lines, "always", KILL_INTERVAL_LONG);
+    survive(kills, lines, ("always", "none"), KILL_INTERVAL_LONG);
+}
+
+#[test]
+fn with_a_compressed_journal() {
+    survive(10, 20_000, ("always", "lz4"), KILL_INTERVAL_SHORT);
+}
+
+/// A kill takes nothing the operating system has; only a power cut would.
+#[test]
+fn without_any_sync() {
+    survive(10, 20_000, ("off", "none"), KILL_INTERVAL_SHORT);
 }

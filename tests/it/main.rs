@@ -13,13 +13,16 @@ mod support;
 
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
+mod a_damaged_file_is_harmless_or_reported;
 mod a_damaged_journal_is_reported_and_the_job_starts;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
+mod a_full_disk_is_waited_for;
 mod a_hanging_operator_does_not_hang_the_job;
+mod a_journal_never_passes_its_limit;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_poison_frame_is_skipped_and_kept;

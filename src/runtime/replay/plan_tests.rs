@@ -62,6 +62,10 @@ impl Disk for FlickeringDisk {
         unreachable!("a replay only reads")
     }
 
+    fn drop_cache(&self, _: &Path) -> io::Result<()> {
+        unreachable!("a replay only reads")
+    }
+
     fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
         unreachable!("a replay only reads")
     }

@@ -128,7 +128,7 @@ impl JobSupervisor {
     /// Tells the sequencer who takes its batches.
     pub(super) fn connect_stages(&self, context: &Context<Self>) {
         let Some(deployments) = &self.deployments else { return };
-        let JobActors { sequencer, coordinator, sinks, journal } = self.actors().clone();
+        let JobActors { sequencer, coordinator, sinks, journal, .. } = self.actors().clone();
         let subtasks = deployments.current().source_subtasks();
         let supervisor = context.address();
         notify(&sequencer, ConnectStages { subtasks, coordinator, sinks, journal, supervisor });
@@ -138,6 +138,7 @@ impl JobSupervisor {
     fn stop_asked(&mut self, context: &mut Context<Self>) {
         tracing::info!("stopping: no more is read, what was read is processed");
         self.source_stop.cancel();
+        self.open_reserve();
         if self.start_sources.is_some() {
             // It never ran: there is nothing to process.
             return self.end(Ok(()));
@@ -148,12 +149,20 @@ impl JobSupervisor {
         }
     }
 
+    /// Lets the stop have the space that is kept for it.
+    fn open_reserve(&self) {
+        if let Some(reserve) = self.actors.as_ref().and_then(|actors| actors.reserve.as_ref()) {
+            reserve.begin_stop();
+        }
+    }
+
     /// When every source has ended: takes the last checkpoint, then ends.
     pub(super) fn drain_if_ended(&mut self, context: &mut Context<Self>) {
         if self.sources_running > 0 || self.phase != Phase::Running || self.draining {
             return;
         }
         self.draining = true;
+        self.open_reserve();
         let last = self.actors().coordinator.send(TakeLastCheckpoint);
         context.spawn(last.into_actor(self).map(|outcome, actor, _| match outcome {
             Ok(Ok(())) => actor.end(Ok(())),

@@ -10,6 +10,7 @@ use crate::runtime::batch::Attempt;
 use crate::runtime::coordinator::CheckpointCoordinator;
 use crate::runtime::journal_actor::JournalActor;
 use crate::runtime::messages::{ResetSink, RestoreSubtask, ResumeCheckpoints, ResumeSealing};
+use crate::runtime::reserve::Reserve;
 use crate::runtime::sequencer::Sequencer;
 use crate::runtime::sequencing::ReplayFrom;
 use crate::runtime::sink_actor::SinkActor;
@@ -22,6 +23,7 @@ pub(crate) struct JobActors {
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) sinks: Vec<Addr<SinkActor>>,
     pub(crate) journal: Option<Addr<JournalActor>>,
+    pub(crate) reserve: Option<Reserve>,
 }
 
 impl JobActors {

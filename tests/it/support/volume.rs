@@ -1,5 +1,6 @@
-//! A small file system on a loop device whose power can be cut.
+//! A small file system on a loop device whose power can be cut, and which can be filled.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,11 +24,16 @@ fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
 impl Volume {
     /// Makes and mounts a file system of `kind`, `ext4` or `xfs`. The error says what this machine lacks.
     pub(crate) fn new(kind: &str) -> Result<Self, String> {
+        Self::sized(kind, "320M")
+    }
+
+    /// The same of another size; XFS needs 300 MiB.
+    pub(crate) fn sized(kind: &str, size: &str) -> Result<Self, String> {
         run("xfs_io", &["-V"])?;
         let home = tempfile::tempdir().map_err(|error| error.to_string())?;
         let image = home.path().join("image");
         let image = image.to_str().ok_or("a temporary path is text")?;
-        run("truncate", &["-s", "320M", image])?;
+        run("truncate", &["-s", size, image])?;
         match kind {
             "ext4" => run("mkfs.ext4", &["-q", "-F", image])?,
             _ => run("mkfs.xfs", &["-q", "-f", image])?,
@@ -42,6 +48,23 @@ impl Volume {
 
     pub(crate) fn path(&self) -> &Path {
         &self.mount_point
+    }
+
+    /// Takes all space that is left; removing the returned file gives it back.
+    pub(crate) fn fill(&self) -> PathBuf {
+        let names = (0..).map(|number| self.mount_point.join(format!("filler-{number}")));
+        let path = names.into_iter().find(|path| !path.exists()).expect("there are many names");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for size in [1 << 20, 4096, 512] {
+            let block = vec![0; size];
+            let full = loop {
+                if let Err(error) = file.write_all(&block).and_then(|()| file.sync_data()) {
+                    break error;
+                }
+            };
+            assert_eq!(full.kind(), ErrorKind::StorageFull);
+        }
+        path
     }
 
     fn mount(&self) -> Result<(), String> {

@@ -1,0 +1,57 @@
+//! Builds that are broken on purpose, for the tests to catch. Only for tests: without the feature `mutants` nothing of it
+//! is compiled in, and no release has that feature.
+//!
+//! With it the environment variable `TIDEGATE_MUTANT` names the one place where the build is wrong; `docs/testing.md` says
+//! which test must fail then, and `make mutants` checks that it does.
+
+/// A place where a build can be broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutant {
+    /// The journal says that batches are durable when they are written.
+    AckBeforeSync,
+    /// New segments and manifests are not synced by name.
+    NoDirectorySync,
+    /// A journal record is taken for valid whatever its checksum.
+    NoCrcCheck,
+    /// A checkpoint names the batch behind the one its state is of.
+    OffsetSavedBeforeState,
+    /// Older checkpoints are removed before the new one is there.
+    DeleteBeforePublish,
+    /// Operators are told the time of the system.
+    WallClockInOperator,
+}
+
+#[cfg(not(feature = "mutants"))]
+impl Mutant {
+    /// Whether the build is broken here: never.
+    pub(crate) const fn is_on(self) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "mutants")]
+impl Mutant {
+    const ALL: [(&str, Self); 6] = [
+        ("ack-before-sync", Self::AckBeforeSync),
+        ("no-directory-sync", Self::NoDirectorySync),
+        ("no-crc-check", Self::NoCrcCheck),
+        ("offset-saved-before-state", Self::OffsetSavedBeforeState),
+        ("delete-before-publish", Self::DeleteBeforePublish),
+        ("wall-clock-in-operator", Self::WallClockInOperator),
+    ];
+
+    /// Whether the build is broken here.
+    ///
+    /// # Panics
+    /// When `TIDEGATE_MUTANT` is no mutant's name.
+    pub(crate) fn is_on(self) -> bool {
+        static CHOSEN: std::sync::OnceLock<Option<Mutant>> = std::sync::OnceLock::new();
+        *CHOSEN.get_or_init(Self::chosen) == Some(self)
+    }
+
+    fn chosen() -> Option<Self> {
+        let name = std::env::var("TIDEGATE_MUTANT").ok().filter(|name| !name.is_empty())?;
+        let found = Self::ALL.iter().find(|(known, _)| *known == name);
+        Some(found.unwrap_or_else(|| panic!("there is no mutant {name:?}")).1)
+    }
+}
