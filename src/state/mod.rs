@@ -16,6 +16,8 @@
 pub(crate) mod backend;
 mod cell;
 mod column;
+#[cfg(test)]
+mod conformance;
 mod cow;
 mod descriptor;
 mod digest;

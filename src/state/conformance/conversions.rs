@@ -1,0 +1,1 @@
+//! State of one backend on another: all ordered pairs.
