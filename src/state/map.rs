@@ -32,11 +32,11 @@ impl<M: Key, V: StateValue> MapState<M, V> {
         let key = encode(&mut encoder, key);
         let slot = self.cells.rows.slot();
         let mut column = self.cells.column.borrow_mut();
+        column.accessed();
         let element = column.get(slot)?.get(key)?;
         let Some(ttl) = self.cells.ttl else { return Some(element.value.clone()) };
         let (value, stamp) = (element.value.clone(), element.stamp);
         let now = self.cells.rows.now();
-        column.accessed();
         if ttl.is_expired(stamp, now) {
             drop(column);
             self.remove_encoded(key);

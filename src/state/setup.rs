@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backend::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreError, StoreFactory};
+use super::backend::{EntryBatch, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
+use super::expiry::ExpiryRules;
 use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;

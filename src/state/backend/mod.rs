@@ -16,6 +16,7 @@ pub(crate) mod sled;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::expiry::ExpiryRules;
 use super::key_group::KeyGroup;
 
 /// Why a store could not do something.
@@ -106,25 +107,18 @@ pub(crate) fn factories() -> Vec<std::sync::Arc<dyn StoreFactory>> {
     ]
 }
 
-/// Which states of an entry expire, for a clean-up that does not know their types: in the order of the schema.
-pub(crate) type ExpiryRules = Vec<ExpiryRule>;
-
-/// How one state of an entry expires.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ExpiryRule {
-    pub(crate) kind: super::descriptor::StateKind,
-    /// Time to live in milliseconds; `None` for a state that is not cleaned up.
-    pub(crate) duration_ms: Option<i64>,
-}
-
 /// Immutable files that together are a store, in a directory that is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct PinnedFiles {
     /// Which kind of store.
     pub(crate) kind: &'static str,
     pub(crate) directory: PathBuf,
-    /// Identity of the store: a file of one name has the same contents as long as the identity is the same.
+    /// Identity of the store: a table of one name has the same contents in all checkpoints of one opening, and in the
+    /// one it was opened from.
     pub(crate) identity: u64,
+    /// Differs each time a store is opened: two that went on from one checkpoint have one identity, and may have given
+    /// one name to different tables since.
+    pub(crate) opening: u64,
     /// Names in `directory` of files that never change once written.
     pub(crate) tables: Vec<String>,
     /// Names in `directory` of the other files.

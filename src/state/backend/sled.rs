@@ -8,7 +8,8 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use super::{EntryBatch, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use crate::state::expiry::ExpiryRules;
 
 const KIND: &str = "sled";
 

@@ -102,7 +102,7 @@ pub(super) struct Bench<H, K: Key = i64> {
     now: i64,
     /// A snapshot is open: nothing may be restored.
     is_held: bool,
-    directory: Rc<tempfile::TempDir>,
+    directory: tempfile::TempDir,
 }
 
 /// One subtask.
@@ -121,7 +121,7 @@ pub(super) fn directory() -> tempfile::TempDir {
     in_memory.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-impl<H> Bench<H> {
+impl<H: 'static> Bench<H> {
     /// Empty state with `i64` keys, in one subtask.
     pub(super) fn new(setting: Setting, declare: impl Fn(&mut StateRegistry) -> H + 'static) -> Self {
         Self::keyed(setting, declare)
@@ -133,7 +133,7 @@ impl<H> Bench<H> {
     }
 }
 
-impl<H, K: Key> Bench<H, K> {
+impl<H: 'static, K: Key> Bench<H, K> {
     /// Empty state, in one subtask.
     pub(super) fn keyed(setting: Setting, declare: impl Fn(&mut StateRegistry) -> H + 'static) -> Self {
         Self::with_bytes(setting, usize::MAX, declare)
@@ -144,7 +144,7 @@ impl<H, K: Key> Bench<H, K> {
         bytes_max: usize,
         declare: impl Fn(&mut StateRegistry) -> H + 'static,
     ) -> Self {
-        let directory = Rc::new(directory());
+        let directory = directory();
         let checkpoints: Box<dyn CheckpointStore> = match setting.backend {
             Backend::Memory => Box::new(HeapStore::default()),
             _ => Box::new(Spool::open(Arc::new(RealDisk), directory.path(), "job", 2).unwrap()),
@@ -189,7 +189,7 @@ impl<H, K: Key> Bench<H, K> {
                 subtask.state.rows().move_to(slot);
                 act(key, &subtask.handles);
             }
-            subtask.state.end_batch(keys.len());
+            subtask.state.end_batch(keys.len()).unwrap();
         }
         self.step();
     }
@@ -269,7 +269,7 @@ impl<H, K: Key> Bench<H, K> {
         let now = self.now;
         let snapshots = self.subtasks.iter_mut().map(|subtask| {
             subtask.state.begin_batch(now);
-            subtask.state.end_batch(0);
+            subtask.state.end_batch(0).unwrap();
             subtask.state.snapshot().unwrap()
         });
         snapshots.collect()
@@ -289,7 +289,7 @@ impl<H, K: Key> Bench<H, K> {
     }
 
     /// The operator of a later release: checkpointed, then started with another declaration, perhaps on another backend.
-    pub(super) fn redeclared<H2, K2: Key>(
+    pub(super) fn redeclared<H2: 'static, K2: Key>(
         &mut self,
         backend: Backend,
         declare: impl Fn(&mut StateRegistry) -> H2 + 'static,
@@ -300,7 +300,7 @@ impl<H, K: Key> Bench<H, K> {
     }
 
     /// Starts a bench of its own on `parts` at the same time.
-    pub(super) fn opened_elsewhere<H2, K2: Key>(
+    pub(super) fn opened_elsewhere<H2: 'static, K2: Key>(
         &self,
         backend: Backend,
         declare: impl Fn(&mut StateRegistry) -> H2 + 'static,
@@ -311,9 +311,27 @@ impl<H, K: Key> Bench<H, K> {
         let mut bench = Bench::keyed(setting, declare);
         bench.now = self.now;
         bench.subtasks = open(&bench.setup, &bench.declare, parallelism, parts, self.now)?;
-        // Parts may name files of this bench.
-        Rc::clone(&self.directory).path().try_exists().unwrap();
         Ok(bench)
+    }
+
+    /// Where its checkpoints are.
+    pub(super) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Subtasks that start from the newest checkpoint beside those that run.
+    pub(super) fn second_attempt(&mut self) -> Vec<Subtask<H, K>> {
+        let contents = self.newest();
+        let stamp = contents.manifest.stamp.0;
+        open(&self.setup, &self.declare, self.subtasks.len(), &contents.parts, stamp).unwrap()
+    }
+
+    /// A bench of its own that starts from the newest checkpoint, and writes its own on.
+    pub(super) fn opened_from_newest(&mut self, parallelism: usize) -> Self {
+        let declare = Rc::clone(&self.declare);
+        let contents = self.newest();
+        let declare = move |states: &mut StateRegistry| declare(states);
+        self.opened_elsewhere(self.setting.backend, declare, &contents.parts, parallelism).unwrap()
     }
 
     /// Number of keys held.
