@@ -116,9 +116,9 @@ impl<M: Key, V: StateValue> MapState<M, V> {
         column.accessed();
         let Some(map) = column.get(slot) else { return Vec::new() };
         let is_gone = |element: &Element<V>| ttl.is_expired(element.stamp, now);
-        let shown = |(_, element): &(&Box<[u8]>, &Element<V>)| ttl.returns_expired() || !is_gone(element);
-        let entries =
-            map.iter().filter(shown).map(|(key, element)| (decode(key), element.value.clone())).collect();
+        let shown = |element: &Element<V>| ttl.returns_expired() || !is_gone(element);
+        let shown = map.iter().filter(|(_, element)| shown(element));
+        let entries = shown.map(|(key, element)| (decode(key), element.value.clone())).collect();
         if map.values().any(is_gone) || ttl.updates_on_read() {
             let cell = column.cell(slot);
             let mut map = cell.take().unwrap_or_default();

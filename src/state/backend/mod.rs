@@ -33,6 +33,9 @@ pub struct StoreError {
     pub is_full: bool,
 }
 
+/// Gets entries in order, as store key and entry, until it breaks.
+pub(crate) type EntryVisitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// An ordered store of encoded entries.
 pub(crate) trait Store: Send + Sync {
     /// Looks up `keys`, which ascend; `found(index, entry)` is called for those that are there, in order.
@@ -42,11 +45,7 @@ pub(crate) trait Store: Send + Sync {
     fn write(&self, entries: &EntryBatch) -> Result<(), StoreError>;
 
     /// Visits entries in order from `from` on, until `visit` breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError>;
 
     /// Fixes what the store holds now as immutable files in a new directory of its own, or `None` when its
     /// checkpoints are written as parts.
@@ -94,6 +93,7 @@ pub(crate) struct StoreBudget {
 }
 
 /// What stores get that are only read once.
+#[cfg(any(feature = "rocksdb", feature = "sled"))]
 pub(crate) const READER_BUDGET: StoreBudget =
     StoreBudget { cache_bytes: 8 << 20, write_buffer_bytes: 4 << 20 };
 
@@ -152,6 +152,10 @@ struct Span {
     start: usize,
     key_bytes: u16,
     /// Bytes of the entry; `None` deletes the key.
+    #[cfg_attr(
+        not(any(feature = "rocksdb", feature = "sled", test)),
+        expect(dead_code, reason = "for stores")
+    )]
     entry_bytes: Option<u32>,
 }
 
@@ -199,6 +203,7 @@ impl EntryBatch {
     }
 
     /// Each key with its entry, or `None` for a deletion.
+    #[cfg(any(feature = "rocksdb", feature = "sled", test))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.spans.iter().map(|span| {
             let (key, rest) = self.bytes[span.start..].split_at(usize::from(span.key_bytes));

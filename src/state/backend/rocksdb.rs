@@ -23,7 +23,6 @@
 //! Expired entries are dropped in compactions when nothing of them is left; a filter cannot shorten an entry through
 //! the crate's interface. What has expired is never read, dropped or not.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -35,7 +34,7 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
-use super::{EntryBatch, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
 use crate::state::expiry::{ExpiryRules, has_expired};
 
 const KIND: &str = "rocksdb";
@@ -221,11 +220,7 @@ impl Store for RocksDbStore {
         self.database.write_opt(batch, &options).map_err(|error| self.failed(&error))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);

@@ -8,7 +8,7 @@ use super::super::key::{KeyEncoder, hash_encoded};
 use super::super::timers::Timer;
 use super::super::{
     Key, KeyGroup, KeyGroupRange, KeyedState, MaxParallelism, SavedPart, Slot, StateError, StateRegistry,
-    StateSetup, StateSnapshot, StoreBudget, StoreFactory, TimeDomain,
+    StateSetup, StateSnapshot, StoreFactory, TimeDomain,
 };
 use crate::checkpoint::{Capture, CheckpointStore, Contents, HeapStore, Manifest, Spool};
 use crate::disk::RealDisk;
@@ -18,7 +18,9 @@ use crate::runtime::{Offset, Timestamp};
 pub(super) const GROUPS: u16 = 10;
 
 /// Memory of a store, in bytes.
-const BUDGET: StoreBudget = StoreBudget { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
+#[cfg(any(feature = "rocksdb", feature = "sled"))]
+const BUDGET: super::super::StoreBudget =
+    super::super::StoreBudget { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
 
 /// A state backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -238,12 +240,14 @@ impl<H: 'static, K: Key> Bench<H, K> {
     /// Takes a snapshot; nothing is restored until `let_go`.
     pub(super) fn hold(&mut self) -> Held {
         let id = self.checkpoints.lock().unwrap().next_id();
+        // As in a job, a checkpoint's stamp is that of the last batch, which never goes back.
+        let stamp = self.subtasks.iter().map(|subtask| subtask.state.rows().now()).max();
         let manifest = Manifest {
             id,
             lineage: id,
             job: "job".into(),
             offset: Offset(id.0),
-            stamp: Timestamp(self.now),
+            stamp: Timestamp(stamp.unwrap_or_default().max(self.now)),
             readings: 0,
             parallelism: u32::try_from(self.subtasks.len()).unwrap(),
             parts: Vec::new(),
@@ -317,6 +321,11 @@ impl<H: 'static, K: Key> Bench<H, K> {
     /// Where its checkpoints are.
     pub(super) fn directory(&self) -> &std::path::Path {
         self.directory.path()
+    }
+
+    /// Starts one subtask empty.
+    pub(super) fn restart_from_nothing(&mut self) {
+        self.subtasks = open(&self.setup, &self.declare, 1, &[], 0).unwrap();
     }
 
     /// Subtasks that start from the newest checkpoint beside those that run.

@@ -50,6 +50,23 @@ fn what_did_not_change_is_not_written_again() {
 }
 
 #[test]
+fn stores_and_pinned_files_go_with_their_users() {
+    for backend in BACKENDS.iter().filter(|backend| !backend.is_heap()) {
+        let mut bench = numbers(*backend);
+        let work = bench.directory().join("work");
+        let held = bench.hold();
+        bench.restart_from_nothing();
+        assert_eq!(RealDisk.list(&work).unwrap().len(), 2, "{backend}: a snapshot keeps its store");
+        drop(held.finish());
+        assert_eq!(RealDisk.list(&work).unwrap().len(), 1, "{backend}");
+        bench.subtasks.clear();
+        assert_eq!(RealDisk.list(&work).unwrap(), [""; 0], "{backend}");
+        bench.restore(1);
+        assert_eq!(bench.key_count(), 2_000);
+    }
+}
+
+#[test]
 fn superseded_parts_and_files_are_removed() {
     for backend in BACKENDS.iter().filter(|backend| **backend != Backend::Memory) {
         let mut bench = numbers(*backend);
