@@ -16,10 +16,13 @@
 pub(crate) mod backend;
 mod cell;
 mod column;
+#[cfg(test)]
+mod conformance;
 mod cow;
 mod descriptor;
 mod digest;
 mod error;
+mod expiry;
 mod flush;
 pub(crate) mod key;
 mod key_group;
