@@ -1,16 +1,21 @@
 //! Launching a job: opens what must be had, starts the threads and the actors, waits for the end.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::deployment::Blueprint;
 use super::error::JobError;
+use super::job_handle::{JobHandle, SavepointOrder, SavepointRequest};
 use super::journal_actor::{JournalActor, JournalStart};
+use super::messages::TakeSavepoint;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
 use super::sequencer::{Sequencer, notify};
@@ -18,8 +23,8 @@ use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
-use super::stop::StopHandle;
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
+use crate::checkpoint::{SavepointDraft, SavepointError};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::sink::OpenSink;
@@ -27,6 +32,8 @@ use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
 use crate::stream::Topology;
 
+/// How long the end of a job waits for the last client of its control socket.
+const CONTROL_END_MAX: Duration = Duration::from_secs(2);
 /// Room in a mailbox for messages that are not parts of batches.
 pub(crate) const CONTROL_MAILBOX: usize = 256;
 
@@ -34,8 +41,8 @@ pub(crate) const CONTROL_MAILBOX: usize = 256;
 ///
 /// # Errors
 /// See [`JobError`].
-pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> Result<JobReport, JobError> {
-    run_on(&opening::real_disk(), topology, settings, stop)
+pub(crate) fn run(topology: Topology, settings: Settings, handle: &JobHandle) -> Result<JobReport, JobError> {
+    run_on(&opening::real_disk(), topology, settings, handle)
 }
 
 /// Runs a job with its files on `disk`.
@@ -46,8 +53,10 @@ pub(crate) fn run_on(
     disk: &Arc<dyn Disk>,
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    handle: &JobHandle,
 ) -> Result<JobReport, JobError> {
+    // Whatever ends the job, what is asked for is answered.
+    let requests = handle.take_requests();
     settings.check().map_err(JobError::Configuration)?;
     topology.check().map_err(JobError::Configuration)?;
     let opened = opening::open(&topology, &settings, disk)?;
@@ -58,15 +67,22 @@ pub(crate) fn run_on(
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
-    let outcome = system.block_on(launch(topology, settings, stop, opened));
+    let outcome =
+        system.block_on(launch(topology, settings, Asked { handle: handle.clone(), requests }, opened));
     System::current().stop();
     outcome
+}
+
+/// How a job is asked for things.
+struct Asked {
+    handle: JobHandle,
+    requests: Option<mpsc::Receiver<SavepointRequest>>,
 }
 
 async fn launch(
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    asked: Asked,
     opened: Opened,
 ) -> Result<JobReport, JobError> {
     let (outcome, ended) = oneshot::channel();
@@ -76,7 +92,7 @@ async fn launch(
     let supervisor = JobSupervisor::new(Orders {
         failures: Failures::new(settings.restart, has_journal.then_some(settings.frame_attempts_max)),
         batch_timeout: settings.batch_timeout,
-        stop,
+        stop: asked.handle.stop_handle(),
         source_stop: source_stop.clone(),
         metrics: Arc::clone(&metrics),
         outcome,
@@ -130,10 +146,54 @@ async fn launch(
             start_sources,
         },
     );
+    if let Some(requests) = asked.requests {
+        let desk = SavepointDesk { disk: opened.disk, savepoints: opened.savepoints, supervisor };
+        actix::spawn(desk.serve(requests));
+    }
+    let has_ended = CancellationToken::new();
+    let serving =
+        opened.control.map(|control| actix::spawn(control.serve(asked.handle.requests(), has_ended.clone())));
     let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
     launcher.stop_threads();
+    has_ended.cancel();
+    if let Some(serving) = serving
+        && timeout(CONTROL_END_MAX, serving).await.is_err()
+    {
+        tracing::warn!("a client of the control socket does not take its answer");
+    }
     drop(opened.lock);
     outcome
+}
+
+/// Takes requests for savepoints one after the other.
+struct SavepointDesk {
+    disk: Arc<dyn Disk>,
+    /// Where savepoints without a path of their own go.
+    savepoints: Option<PathBuf>,
+    supervisor: Addr<JobSupervisor>,
+}
+
+impl SavepointDesk {
+    async fn serve(self, mut requests: mpsc::Receiver<SavepointRequest>) {
+        while let Some(SavepointRequest { to, after, answer }) = requests.recv().await {
+            let (disk, savepoints) = (Arc::clone(&self.disk), self.savepoints.clone());
+            // Made first: a job must not stop for a savepoint that has no place.
+            let begun = tokio::task::spawn_blocking(move || {
+                SavepointDraft::begin(disk, savepoints.as_deref(), to.as_deref())
+            });
+            match begun.await.unwrap_or(Err(SavepointError::JobEnded)) {
+                Ok(draft) => {
+                    let (finished, is_finished) = oneshot::channel();
+                    let order = SavepointOrder { draft, after, answer, _finished: finished };
+                    notify(&self.supervisor, TakeSavepoint { order });
+                    // Dropped with the order: that is what is waited for.
+                    drop(is_finished.await);
+                }
+                // Who asked may have gone.
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        }
+    }
 }
 
 fn subtask_numbers(stages: usize, parallelism: usize) -> Vec<(usize, usize)> {

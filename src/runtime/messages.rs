@@ -7,6 +7,7 @@ use actix::prelude::*;
 use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
+use super::job_handle::SavepointOrder;
 use super::journal_actor::JournalActor;
 use super::sequencing::{ReplayFrom, Replayed};
 use super::sink_actor::SinkActor;
@@ -195,6 +196,13 @@ pub(crate) struct ResumeCheckpoints {
 #[derive(Message)]
 #[rtype(result = "Result<(), CheckpointError>")]
 pub(crate) struct TakeLastCheckpoint;
+
+/// Launcher → supervisor → coordinator: take a savepoint, and end the job with it if that is asked for. One at a time.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeSavepoint {
+    pub(crate) order: SavepointOrder,
+}
 
 /// Supervisor → subtask: build the operators anew and load their state. Answers the number of keys.
 #[derive(Message)]

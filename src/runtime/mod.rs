@@ -25,11 +25,14 @@
 
 mod alignment;
 mod batch;
+mod beginning;
 mod clock;
+mod control;
 mod coordinator;
 mod deployment;
 mod error;
 mod job;
+mod job_handle;
 mod journal_actor;
 mod memory;
 mod messages;
@@ -52,8 +55,10 @@ mod supervisor;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};
+pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
 pub(crate) use job::run;
+pub use job_handle::{AfterSavepoint, JobHandle};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::job::run_on;
+use super::job_handle::JobHandle;
 use super::restart::RestartStrategy;
 use super::settings::{Backend, JournalSettings, Settings};
-use super::stop::StopHandle;
 use crate::disk::{Disk, Random, SimulatedDisk};
 use crate::source::{RecordedBatch, RecordedInput};
 use crate::state::ValueStateDescriptor;
@@ -66,7 +66,7 @@ fn live(disk: &SimulatedDisk, batches: &[RecordedBatch]) -> bool {
         .write_to_file(RESULTS);
     let (topology, settings) = environment.build();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    run_on(&disk, topology, settings, StopHandle::new()).is_ok()
+    run_on(&disk, topology, settings, &JobHandle::new()).is_ok()
 }
 
 #[test]

@@ -16,7 +16,10 @@ use crate::runtime::batch::Attempt;
 use crate::runtime::deployment::{Blueprint, Deployments};
 use crate::runtime::error::JobError;
 use crate::runtime::job::CONTROL_MAILBOX;
-use crate::runtime::messages::{ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint};
+use crate::runtime::job_handle::AfterSavepoint;
+use crate::runtime::messages::{
+    ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint, TakeSavepoint,
+};
 use crate::runtime::progress::Work;
 use crate::runtime::report::{JobReport, Restored};
 use crate::runtime::sequencer::notify;
@@ -268,5 +271,20 @@ impl Handler<SourceFinished> for JobSupervisor {
     fn handle(&mut self, _: SourceFinished, context: &mut Self::Context) {
         self.sources_running -= 1;
         self.drain_if_ended(context);
+    }
+}
+
+impl Handler<TakeSavepoint> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: TakeSavepoint, context: &mut Self::Context) {
+        if self.phase == Phase::Ended || self.actors.is_none() {
+            return;
+        }
+        let after = message.order.after;
+        notify(&self.actors().coordinator, message);
+        if after == AfterSavepoint::Stop {
+            self.stop_asked(context);
+        }
     }
 }
