@@ -1,6 +1,5 @@
 //! Launching a job: opens what must be had, starts the threads and the actors, waits for the end.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +12,9 @@ use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::deployment::Blueprint;
 use super::error::JobError;
-use super::job_handle::{JobHandle, SavepointOrder, SavepointRequest};
+use super::job_handle::{JobHandle, SavepointRequest};
 use super::journal_actor::{JournalActor, JournalStart};
-use super::messages::TakeSavepoint;
+use super::messages::AskSavepoint;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
 use super::sequencer::{Sequencer, notify};
@@ -24,7 +23,6 @@ use super::settings::Settings;
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
-use crate::checkpoint::{SavepointDraft, SavepointError};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::sink::OpenSink;
@@ -93,6 +91,8 @@ async fn launch(
         failures: Failures::new(settings.restart, has_journal.then_some(settings.frame_attempts_max)),
         batch_timeout: settings.batch_timeout,
         stop: asked.handle.stop_handle(),
+        disk: opened.disk,
+        savepoints: opened.savepoints,
         source_stop: source_stop.clone(),
         metrics: Arc::clone(&metrics),
         outcome,
@@ -147,8 +147,7 @@ async fn launch(
         },
     );
     if let Some(requests) = asked.requests {
-        let desk = SavepointDesk { disk: opened.disk, savepoints: opened.savepoints, supervisor };
-        actix::spawn(desk.serve(requests));
+        actix::spawn(take_requests(requests, supervisor));
     }
     let has_ended = CancellationToken::new();
     let serving =
@@ -166,33 +165,12 @@ async fn launch(
 }
 
 /// Takes requests for savepoints one after the other.
-struct SavepointDesk {
-    disk: Arc<dyn Disk>,
-    /// Where savepoints without a path of their own go.
-    savepoints: Option<PathBuf>,
-    supervisor: Addr<JobSupervisor>,
-}
-
-impl SavepointDesk {
-    async fn serve(self, mut requests: mpsc::Receiver<SavepointRequest>) {
-        while let Some(SavepointRequest { to, after, answer }) = requests.recv().await {
-            let (disk, savepoints) = (Arc::clone(&self.disk), self.savepoints.clone());
-            // Made first: a job must not stop for a savepoint that has no place.
-            let begun = tokio::task::spawn_blocking(move || {
-                SavepointDraft::begin(disk, savepoints.as_deref(), to.as_deref())
-            });
-            match begun.await.unwrap_or(Err(SavepointError::JobEnded)) {
-                Ok(draft) => {
-                    let (finished, is_finished) = oneshot::channel();
-                    let order = SavepointOrder { draft, after, answer, _finished: finished };
-                    notify(&self.supervisor, TakeSavepoint { order });
-                    // Dropped with the order: that is what is waited for.
-                    drop(is_finished.await);
-                }
-                // Who asked may have gone.
-                Err(error) => drop(answer.send(Err(error))),
-            }
-        }
+async fn take_requests(mut requests: mpsc::Receiver<SavepointRequest>, supervisor: Addr<JobSupervisor>) {
+    while let Some(request) = requests.recv().await {
+        let (finished, is_finished) = oneshot::channel();
+        notify(&supervisor, AskSavepoint { request, finished });
+        // Dropped when the request is answered: that is what is waited for.
+        drop(is_finished.await);
     }
 }
 

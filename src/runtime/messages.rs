@@ -7,7 +7,7 @@ use actix::prelude::*;
 use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
-use super::job_handle::SavepointOrder;
+use super::job_handle::{SavepointOrder, SavepointRequest};
 use super::journal_actor::JournalActor;
 use super::sequencing::{ReplayFrom, Replayed};
 use super::sink_actor::SinkActor;
@@ -197,7 +197,15 @@ pub(crate) struct ResumeCheckpoints {
 #[rtype(result = "Result<(), CheckpointError>")]
 pub(crate) struct TakeLastCheckpoint;
 
-/// Launcher → supervisor → coordinator: take a savepoint, and end the job with it if that is asked for. One at a time.
+/// Launcher → supervisor: somebody asks for a savepoint. One at a time: until `finished` is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskSavepoint {
+    pub(crate) request: SavepointRequest,
+    pub(crate) finished: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Supervisor → coordinator: take a savepoint, at the job's end if it is to stop with it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct TakeSavepoint {
