@@ -123,7 +123,7 @@ impl SavepointDraft {
     /// Writes everything the snapshots hold; it is a savepoint when this returns `Ok`.
     ///
     /// # Errors
-    /// [`SavepointError::Write`]; nothing is left behind.
+    /// [`SavepointError::Write`]; nothing is left behind, or a whole savepoint when only the last sync failed.
     pub(crate) fn write(
         self,
         manifest: &Manifest,
@@ -234,3 +234,7 @@ pub(crate) fn read_savepoint_manifest(disk: &dyn Disk, path: &Path) -> Result<Ma
 fn damaged(path: &Path, damage: Damage) -> SavepointError {
     SavepointError::Damaged { path: path.to_owned(), reason: damage.into_reason() }
 }
+
+#[cfg(test)]
+#[path = "savepoint_tests.rs"]
+mod tests;

@@ -121,10 +121,9 @@ pub(super) fn state_fits(
             continue;
         }
         let checked = guard(|| Ok(stage.factory.build(&context)?.head().check(&parts)?));
-        match checked {
-            Err(OperatorError::State(error)) => return Err(Box::new(error)),
-            // An operator that cannot be opened is reported where it is opened for good.
-            Err(_) | Ok(()) => {}
+        // An operator that cannot be opened is reported where it is opened for good.
+        if let Err(OperatorError::State(error)) = checked {
+            return Err(Box::new(error));
         }
     }
     Ok(())
