@@ -56,13 +56,14 @@ mod source;
 mod state;
 mod stream;
 
-pub use checkpoint::{CheckpointError, CheckpointId};
+pub use checkpoint::{CheckpointError, CheckpointId, Savepoint, SavepointError};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 pub use runtime::{
-    Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, Replay,
-    ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
+    AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
+    Offset, Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle,
+    Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};

@@ -1,6 +1,6 @@
 //! `tidegate demo`: the reference job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -40,7 +40,10 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
     let backend = match arguments.backend {
         BackendName::Memory => Backend::Memory,
         BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
+        BackendName::Sled => Backend::Sled { directory: checkpoint_directory(arguments)? },
+        BackendName::Rocksdb => Backend::RocksDb { directory: checkpoint_directory(arguments)? },
     };
+    let control = backend.directory().map(Path::to_owned).or_else(|| arguments.checkpoint_dir.clone());
     let mut journal = board.journal.unwrap_or_default();
     if let Some(bytes_max) = arguments.journal_max {
         journal.bytes_max = bytes_max.0 as u64;
@@ -60,7 +63,12 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         parallelism: usize::from(arguments.parallelism),
         threads: arguments.threads.map_or(board.threads, usize::from),
         backend,
-        start: if arguments.fresh { Start::Empty } else { Start::NewestCheckpoint },
+        start: match &arguments.from_savepoint {
+            Some(path) => Start::Savepoint(path.clone()),
+            None if arguments.fresh => Start::Empty,
+            None => Start::NewestCheckpoint,
+        },
+        control,
         checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
         batch_timeout: match arguments.batch_timeout {
             None => board.batch_timeout,

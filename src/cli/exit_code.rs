@@ -1,8 +1,8 @@
 //! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{CheckpointError, InspectionError, SavepointError};
 use crate::config::ConfigError;
-use crate::runtime::JobError;
+use crate::runtime::{ControlError, JobError};
 
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
@@ -14,6 +14,20 @@ const CONFIGURATION: u8 = 78;
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(job) = error.downcast_ref::<JobError>() {
         return job_exit_code(job);
+    }
+    match error.downcast_ref::<InspectionError>() {
+        Some(
+            InspectionError::Savepoint(SavepointError::Damaged { .. }) | InspectionError::NoneWhole { .. },
+        ) => return SOFTWARE,
+        Some(InspectionError::Directory(_)) => return CANNOT_CREATE,
+        Some(_) => return CONFIGURATION,
+        None => {}
+    }
+    match error.downcast_ref::<ControlError>() {
+        Some(ControlError::NotRunning { .. }) => return UNAVAILABLE,
+        Some(ControlError::NoAnswer { .. } | ControlError::Refused(_)) => return IO_ERROR,
+        Some(ControlError::Path { .. }) => return CONFIGURATION,
+        None => {}
     }
     if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
 }
@@ -29,9 +43,11 @@ fn job_exit_code(error: &JobError) -> u8 {
         JobError::Configuration(_)
         | JobError::Restore { .. }
         | JobError::Open(_)
+        | JobError::Savepoint(_)
         | JobError::NotHeld { .. } => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
-        JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
+        JobError::Control { .. }
+        | JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
         }
         JobError::Checkpoint(_) => IO_ERROR,

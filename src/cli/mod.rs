@@ -7,7 +7,9 @@ mod journal;
 mod logging;
 mod replay;
 mod running_average;
+mod savepoint;
 mod signals;
+mod state;
 
 pub use arguments::{Arguments, Command};
 pub use exit_code::{exit_code, message};
@@ -21,5 +23,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Journal(command) => journal::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Savepoint(arguments) => savepoint::run(&arguments),
+        Command::State(command) => state::run(&command),
     }
 }

@@ -50,6 +50,11 @@ pub(crate) trait Head {
         Ok(None)
     }
 
+    /// Whether what was saved of the head's operator fits what it declares; for a head that is dropped afterwards.
+    fn check(&mut self, _parts: &[SavedPart]) -> Result<(), StateError> {
+        Ok(())
+    }
+
     /// Opens the state, with what was saved of the head's operator. Called once, before the first batch.
     fn open(&mut self, _parts: &[SavedPart], _stamp: Timestamp) -> Result<(), StateError> {
         Ok(())

@@ -206,6 +206,10 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         self.state.snapshot().map(Some)
     }
 
+    fn check(&mut self, parts: &[SavedPart]) -> Result<(), StateError> {
+        self.state.check(parts, self.parallelism)
+    }
+
     fn open(&mut self, parts: &[SavedPart], stamp: Timestamp) -> Result<(), StateError> {
         self.state.open(parts, self.index, self.parallelism, stamp.0)
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::batch::Offset;
-use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::checkpoint::{CheckpointError, CheckpointId, SavepointError};
 use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
@@ -49,6 +49,17 @@ pub enum JobError {
     /// The checkpoint directory cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The savepoint to start from cannot be used. Nothing was touched.
+    #[error(transparent)]
+    Savepoint(#[from] SavepointError),
+    /// The control socket cannot be made.
+    #[error("cannot make the control socket in {directory}: {source}", directory = directory.display())]
+    Control {
+        /// The job's folder.
+        directory: std::path::PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// The newest checkpoint does not fit the job. Nothing was touched.
     #[error("cannot restore checkpoint {checkpoint}: {source}")]
     Restore {

@@ -1,16 +1,20 @@
 //! Launching a job: opens what must be had, starts the threads and the actors, waits for the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::deployment::Blueprint;
 use super::error::JobError;
+use super::job_handle::{JobHandle, SavepointRequest};
 use super::journal_actor::{JournalActor, JournalStart};
+use super::messages::AskSavepoint;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
 use super::reserve::Reserve;
@@ -19,7 +23,6 @@ use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
-use super::stop::StopHandle;
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
@@ -28,6 +31,8 @@ use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
 use crate::stream::Topology;
 
+/// How long the end of a job waits for the last client of its control socket.
+const CONTROL_END_MAX: Duration = Duration::from_secs(2);
 /// Room in a mailbox for messages that are not parts of batches.
 pub(crate) const CONTROL_MAILBOX: usize = 256;
 
@@ -35,8 +40,8 @@ pub(crate) const CONTROL_MAILBOX: usize = 256;
 ///
 /// # Errors
 /// See [`JobError`].
-pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> Result<JobReport, JobError> {
-    run_on(&opening::real_disk(), topology, settings, stop)
+pub(crate) fn run(topology: Topology, settings: Settings, handle: &JobHandle) -> Result<JobReport, JobError> {
+    run_on(&opening::real_disk(), topology, settings, handle)
 }
 
 /// Runs a job with its files on `disk`.
@@ -47,11 +52,13 @@ pub(crate) fn run_on(
     disk: &Arc<dyn Disk>,
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    handle: &JobHandle,
 ) -> Result<JobReport, JobError> {
+    // Whatever ends the job, what is asked for is answered.
+    let requests = handle.take_requests();
     settings.check().map_err(JobError::Configuration)?;
     topology.check().map_err(JobError::Configuration)?;
-    let opened = opening::open(&topology, &settings, disk, &stop)?;
+    let opened = opening::open(&topology, &settings, disk, &handle.stop_handle())?;
     // Two blocking threads: files, and a name that a connecting source looks up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -59,15 +66,22 @@ pub(crate) fn run_on(
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
-    let outcome = system.block_on(launch(topology, settings, stop, opened));
+    let outcome =
+        system.block_on(launch(topology, settings, Asked { handle: handle.clone(), requests }, opened));
     System::current().stop();
     outcome
+}
+
+/// How a job is asked for things.
+struct Asked {
+    handle: JobHandle,
+    requests: Option<mpsc::Receiver<SavepointRequest>>,
 }
 
 async fn launch(
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    asked: Asked,
     opened: Opened,
 ) -> Result<JobReport, JobError> {
     let (outcome, ended) = oneshot::channel();
@@ -77,7 +91,9 @@ async fn launch(
     let supervisor = JobSupervisor::new(Orders {
         failures: Failures::new(settings.restart, has_journal.then_some(settings.frame_attempts_max)),
         batch_timeout: settings.batch_timeout,
-        stop,
+        stop: asked.handle.stop_handle(),
+        disk: opened.disk,
+        savepoints: opened.savepoints,
         source_stop: source_stop.clone(),
         metrics: Arc::clone(&metrics),
         outcome,
@@ -133,10 +149,32 @@ async fn launch(
             start_sources,
         },
     );
+    if let Some(requests) = asked.requests {
+        actix::spawn(take_requests(requests, supervisor));
+    }
+    let has_ended = CancellationToken::new();
+    let serving =
+        opened.control.map(|control| actix::spawn(control.serve(asked.handle.requests(), has_ended.clone())));
     let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
     launcher.stop_threads();
+    has_ended.cancel();
+    if let Some(serving) = serving
+        && timeout(CONTROL_END_MAX, serving).await.is_err()
+    {
+        tracing::warn!("a client of the control socket does not take its answer");
+    }
     drop(opened.lock);
     outcome
+}
+
+/// Takes requests for savepoints one after the other.
+async fn take_requests(mut requests: mpsc::Receiver<SavepointRequest>, supervisor: Addr<JobSupervisor>) {
+    while let Some(request) = requests.recv().await {
+        let (finished, is_finished) = oneshot::channel();
+        notify(&supervisor, AskSavepoint { request, finished });
+        // Dropped when the request is answered: that is what is waited for.
+        drop(is_finished.await);
+    }
 }
 
 fn subtask_numbers(stages: usize, parallelism: usize) -> Vec<(usize, usize)> {

@@ -25,7 +25,9 @@
 
 mod alignment;
 mod batch;
+mod beginning;
 mod clock;
+mod control;
 mod coordinator;
 #[cfg(test)]
 mod damage_tests;
@@ -34,6 +36,7 @@ mod error;
 #[cfg(test)]
 mod fault_tests;
 mod job;
+mod job_handle;
 mod journal_actor;
 mod memory;
 mod messages;
@@ -60,8 +63,10 @@ mod supervisor;
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};
 pub(crate) use clock::wall_time;
+pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
 pub(crate) use job::run;
+pub use job_handle::{AfterSavepoint, JobHandle};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

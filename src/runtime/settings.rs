@@ -57,12 +57,15 @@ impl Backend {
 }
 
 /// What state a job begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// That of the newest whole checkpoint, if there is one.
     NewestCheckpoint,
     /// None. Older checkpoints stay until newer ones have replaced them.
     Empty,
+    /// That of the savepoint in this directory, of any backend and any parallelism. Older checkpoints and the journal are
+    /// not gone back to; a file the `file` sink writes is cut to where the savepoint found it.
+    Savepoint(PathBuf),
 }
 
 /// When journaled batches are made durable. Results and acknowledgements of a batch leave only after that.
@@ -135,6 +138,9 @@ pub struct Settings {
     pub journal: Option<JournalSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
+    /// Data directory in which the job listens on a control socket, `<directory>/<job>/control.sock`, for `tidegate
+    /// savepoint`; the backend's own directory, or for `Memory` one that also takes its savepoints. Default: none.
+    pub control: Option<PathBuf>,
     /// Time from one checkpoint to the next, at least 10 ms. Default 2 s.
     pub checkpoint_interval: Duration,
     /// Completed checkpoints that are kept, at least 1. Default 3.
@@ -170,6 +176,7 @@ impl Default for Settings {
             backend: Backend::Memory,
             journal: Some(JournalSettings::default()),
             start: Start::NewestCheckpoint,
+            control: None,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,
             checkpoint_timeout: Duration::from_secs(600),
@@ -184,6 +191,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The directory in which the job has a folder, where it has one.
+    pub(crate) fn data_directory(&self) -> Option<&std::path::Path> {
+        self.backend.directory().or(self.control.as_deref())
+    }
+
     /// Checks every limit.
     ///
     /// # Errors
@@ -203,6 +215,15 @@ impl Settings {
         within("batch-bytes-max", self.batch_bytes_max, 1024, BATCH_BYTES_LIMIT)?;
         within("batches-in-flight", self.batches_in_flight, 1, BATCHES_IN_FLIGHT_LIMIT)?;
         within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
+        if let (Some(control), Some(directory)) = (&self.control, self.backend.directory())
+            && control != directory
+        {
+            return Err(format!(
+                "control is {}; it must be the backend's directory {}",
+                control.display(),
+                directory.display()
+            ));
+        }
         if self.frame_attempts_max < 2 {
             return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
         }

@@ -258,7 +258,7 @@ pub(crate) fn retain_unexpired(
 }
 
 /// Walks the framing of an encoded cell.
-struct Walk<'a>(&'a [u8]);
+pub(super) struct Walk<'a>(pub(super) &'a [u8]);
 
 impl<'a> Walk<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], postcard::Error> {
@@ -274,16 +274,16 @@ impl<'a> Walk<'a> {
         Ok(*taken)
     }
 
-    fn stamp(&mut self) -> Result<i64, postcard::Error> {
+    pub(super) fn stamp(&mut self) -> Result<i64, postcard::Error> {
         self.array().map(i64::from_le_bytes)
     }
 
-    fn framed(&mut self) -> Result<&'a [u8], postcard::Error> {
+    pub(super) fn framed(&mut self) -> Result<&'a [u8], postcard::Error> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(length as usize)
     }
 
-    fn map_key(&mut self) -> Result<&'a [u8], postcard::Error> {
+    pub(super) fn map_key(&mut self) -> Result<&'a [u8], postcard::Error> {
         let length = u16::from_le_bytes(self.array()?);
         self.take(usize::from(length))
     }

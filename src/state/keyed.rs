@@ -392,6 +392,29 @@ impl<K: Key> KeyedState<K> {
         StateError::Encode { operator: self.registry.operator.clone(), reason: error.to_string() }
     }
 
+    /// Compares what parts say of themselves with what is declared, without loading anything.
+    ///
+    /// # Errors
+    /// Mismatches between what was saved and what the operator declares; a malformed header.
+    pub(crate) fn check(&self, parts: &[SavedPart], parallelism: usize) -> Result<(), StateError> {
+        let migrations = self.migrations();
+        let header = self.header(false)?;
+        let mut lists = Vec::new();
+        for part in parts {
+            let reader = PartReader::new(&part.bytes)?;
+            header.check_restorable(reader.header(), &migrations)?;
+            if part.has_lists {
+                lists.push(reader.header().lists.clone());
+            }
+        }
+        let lists: Vec<&[_]> = lists.iter().map(Vec::as_slice).collect();
+        self.registry.lists.restore(&self.registry.operator, &lists, 0, parallelism)
+    }
+
+    fn migrations(&self) -> Vec<super::part::Migrations> {
+        self.registry.columns.iter().map(|column| column.borrow().migrates_from()).collect()
+    }
+
     /// Opens the state, from verified parts of the operator when there are any: what lies in this subtask's key groups,
     /// and subtask `index`'s share of the lists. Called once, before the first batch. `now` is the time of the
     /// checkpoint, in milliseconds.
@@ -406,8 +429,7 @@ impl<K: Key> KeyedState<K> {
         now: i64,
     ) -> Result<(), StateError> {
         self.registry.rows.set_now(now);
-        let migrations: Vec<_> =
-            self.registry.columns.iter().map(|column| column.borrow().migrates_from()).collect();
+        let migrations = self.migrations();
         let header = self.header(false)?;
         let mut readers = Vec::with_capacity(parts.len());
         for part in parts {

@@ -36,9 +36,9 @@ use super::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use super::list_state::SavedList;
 use super::timers::TimeDomain;
 
-const MAGIC: [u8; 8] = *b"TGSTATE\0";
-const VERSION: u16 = 2;
-const HEADER_BYTES_MAX: u32 = 16 << 20;
+pub(super) const MAGIC: [u8; 8] = *b"TGSTATE\0";
+pub(super) const VERSION: u16 = 2;
+pub(super) const HEADER_BYTES_MAX: u32 = 16 << 20;
 const END_MARK: u16 = u16::MAX;
 
 /// What a part says of itself.

@@ -26,8 +26,10 @@ pub(crate) struct StateSetup {
     /// Keys of one operator on the heap, over all its subtasks.
     pub(crate) keys_max: Option<u64>,
     pub(crate) policy: KeyLimitPolicy,
-    opened: AtomicU64,
 }
+
+/// Stores opened by this process. Not by job: one that has just ended may still be removing its stores.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl StateSetup {
     pub(crate) fn new(disk: Arc<dyn Disk>, store: Option<Arc<dyn StoreFactory>>, work: PathBuf) -> Self {
@@ -39,7 +41,6 @@ impl StateSetup {
             bytes_max: usize::MAX,
             keys_max: None,
             policy: KeyLimitPolicy::default(),
-            opened: AtomicU64::new(0),
         }
     }
 
@@ -54,7 +55,7 @@ impl StateSetup {
     }
 
     fn place(&self, operator: &str) -> Result<StorePlace, StateError> {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
         let directory = self.work.join(format!("tidegate-store-{}-{number}", std::process::id()));
         let made =
             self.disk.remove_directory(&directory).and_then(|()| self.disk.create_directory(&directory));

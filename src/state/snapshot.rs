@@ -11,7 +11,7 @@ use super::expiry::{ExpiryRules, push_unexpired};
 use super::flush::Flush;
 use super::key::{Key, KeyEncoder};
 use super::key_group::{GroupSet, KeyGroup, KeyGroupRange};
-use super::part::{GroupBytes, PartHeader, PartWriter, push_state};
+use super::part::{GroupBytes, PartHeader, PartReader, PartWriter, push_state};
 use super::timers::Timers;
 use crate::disk::Disk;
 
@@ -103,6 +103,59 @@ impl<K: Key> StateSnapshot for HeapSnapshot<K> {
 
     fn write_full(&self, out: &mut dyn io::Write) -> io::Result<Vec<GroupBytes>> {
         self.write(&self.header.range.into(), out)
+    }
+}
+
+/// A saved part, to be written again as it is.
+pub(crate) struct SavedSnapshot {
+    header: PartHeader,
+    versions: Vec<u64>,
+    bytes: Arc<Vec<u8>>,
+    has_lists: bool,
+    groups: Vec<GroupBytes>,
+}
+
+impl SavedSnapshot {
+    /// `bytes` hold all of `groups`, and no store does.
+    ///
+    /// # Errors
+    /// [`StateError::Malformed`] when they are not a part.
+    pub(crate) fn new(
+        bytes: Arc<Vec<u8>>,
+        groups: Vec<GroupBytes>,
+        has_lists: bool,
+    ) -> Result<Self, StateError> {
+        let header = PartReader::new(&bytes)?.header().clone();
+        // No group of a running operator has this version.
+        let versions = vec![0; header.range.len()];
+        Ok(Self { header, versions, bytes, has_lists, groups })
+    }
+}
+
+impl StateSnapshot for SavedSnapshot {
+    fn operator(&self) -> &str {
+        &self.header.operator
+    }
+
+    fn range(&self) -> KeyGroupRange {
+        self.header.range
+    }
+
+    fn versions(&self) -> &[u64] {
+        &self.versions
+    }
+
+    fn has_lists(&self) -> bool {
+        self.has_lists
+    }
+
+    fn write(&self, _groups: &GroupSet, out: &mut dyn io::Write) -> io::Result<Vec<GroupBytes>> {
+        self.write_full(out)
+    }
+
+    fn write_full(&self, out: &mut dyn io::Write) -> io::Result<Vec<GroupBytes>> {
+        out.write_all(&self.bytes)?;
+        Ok(self.groups.clone())
     }
 }
 

@@ -10,6 +10,7 @@ mod random;
 mod replay;
 mod sender;
 mod server;
+mod tree;
 mod volume;
 mod wait;
 
@@ -20,8 +21,9 @@ pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
 pub(crate) use program::{Demo, Ended, Running, field};
 pub(crate) use random::Random;
-pub(crate) use replay::{ended, replay, state_hash};
+pub(crate) use replay::{ended, replay, state_hash, tidegate};
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
+pub(crate) use tree::files_below;
 pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until, wait_until_within};
