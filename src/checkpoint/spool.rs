@@ -30,7 +30,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::increment::{Increments, versions_of};
+use super::increment::{Increments, Written};
 use super::manifest::{
     FileEntry, MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, StoreEntry, is_part_name,
 };
@@ -220,7 +220,7 @@ impl Spool {
             .chain(pinned.others.iter().map(|file| (file, false)))
             .enumerate()
         {
-            if let Some(known) = self.increments.table(pinned.identity, file).filter(|_| is_table) {
+            if let Some(known) = self.increments.table(pinned, file).filter(|_| is_table) {
                 files.push(known.clone());
                 continue;
             }
@@ -312,19 +312,16 @@ impl Spool {
         outcome.is_ok()
     }
 
-    /// Writes what changed; returns the manifest, and the version of each group it stands for.
-    fn write_parts(
-        &self,
-        capture: Capture,
-    ) -> Result<(Manifest, Vec<((String, u16), u64)>), CheckpointError> {
+    /// Writes what changed; returns the manifest, and what it stands for.
+    fn write_parts(&self, capture: Capture) -> Result<(Manifest, Written), CheckpointError> {
         let mut manifest =
             Manifest { lineage: self.lineage.unwrap_or(capture.manifest.id), ..capture.manifest };
         let mut written = Vec::new();
-        let mut versions = Vec::new();
+        let mut stands_for = Written::default();
         let operators: Vec<String> =
             capture.snapshots.iter().map(|snapshot| snapshot.operator().to_owned()).collect();
         for (index, snapshot) in capture.snapshots.into_iter().enumerate() {
-            versions.extend(versions_of(&*snapshot));
+            stands_for.add(&*snapshot);
             let Some(groups) = self.increments.groups_to_write(&*snapshot) else { continue };
             let prefix = format!("{:020}-{index}", manifest.id.0);
             let name = format!("{prefix}.part");
@@ -351,7 +348,7 @@ impl Spool {
                 .map_err(|source| CheckpointError::Write { path: self.parts.clone(), source })?;
         }
         manifest.parts = self.increments.merge(&operators, written);
-        Ok((manifest, versions))
+        Ok((manifest, stands_for))
     }
 }
 
@@ -384,9 +381,9 @@ impl CheckpointStore for Spool {
         assert!(id > self.last_id, "checkpoint ids ascend");
         self.last_id = id;
         self.lineage.get_or_insert(id);
-        let written = self.write_parts(capture).and_then(|(manifest, versions)| {
+        let written = self.write_parts(capture).and_then(|(manifest, stands_for)| {
             self.publish(&manifest)?;
-            self.increments.completed(manifest.parts.clone(), versions);
+            self.increments.completed(manifest.parts.clone(), stands_for);
             Ok(manifest)
         });
         match &written {

@@ -189,7 +189,7 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
             part.keys.clear();
             self.pool.put(part);
         }
-        self.state.end_batch(record_count);
+        self.state.end_batch(record_count)?;
         self.rejections.end_batch();
         Ok(())
     }

@@ -104,7 +104,7 @@ impl<V> Migrations<V> {
         self.steps.iter().map(|(version, type_name, _)| (*version, *type_name))
     }
 
-    /// The decoder of `version`, or `None` when it is the current one.
+    /// The decoder of values saved as `version`, where there is a migration from it.
     pub(crate) fn decoder(&self, version: u16) -> Option<&Decode<V>> {
         self.steps.iter().find(|(from, _, _)| *from == version).map(|(_, _, decode)| decode)
     }

@@ -14,9 +14,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backend::{EntryBatch, ExpiryRule, Store, split_store_key, store_key};
+use super::backend::{EntryBatch, Store, split_store_key, store_key};
 use super::column::StateColumn;
 use super::error::StateError;
+use super::expiry::{ExpiryRule, ExpiryRules, has_expired};
 use super::flush::{Flush, write_patiently};
 use super::key::{Key, KeyEncoder, KeyHash};
 use super::key_group::{GroupSet, KeyGroup, KeyGroupRange, MaxParallelism};
@@ -29,6 +30,7 @@ use super::setup::StateSetup;
 use super::snapshot::{HeapSnapshot, StateSnapshot, StoreSnapshot, StoreState};
 use super::table::KeyTable;
 use super::timers::Timers;
+use super::ttl::StateTtl;
 
 /// Rows in a subtask above which a batch's columns are touched ahead of use: below it they lie in the cache.
 const TOUCH_ROWS_MIN: usize = 16 * 1024;
@@ -36,6 +38,8 @@ const TOUCH_ROWS_MIN: usize = 16 * 1024;
 const LOAD_BATCH_BYTES: usize = 1 << 20;
 /// Slots of a batch whose heap use is sampled when it ends.
 const HEAP_SAMPLES: usize = 8;
+/// Entries of a store one incremental clean-up looks at, whatever the batch.
+const SWEPT_ENTRIES_MAX: u64 = 1024;
 
 /// A number no version of a group in this process has had.
 fn next_version() -> u64 {
@@ -73,6 +77,10 @@ struct Cache {
     changed: GroupSet,
     /// Rows of the batch that are not loaded yet, with the index of their key.
     misses: Vec<(Slot, u32)>,
+    /// Rows without values that stand for entries until the flush under way has removed those.
+    leaving: Vec<Slot>,
+    /// Where the incremental clean-up of the store goes on.
+    swept: Vec<u8>,
 }
 
 impl<K: Key> KeyedState<K> {
@@ -112,11 +120,15 @@ impl<K: Key> KeyedState<K> {
         &mut self.timers
     }
 
-    /// Number of keys held, with those of the running batch that may turn out to hold nothing.
+    /// Number of keys held, with those of the running batch that may turn out to hold nothing. What a store has dropped
+    /// in a compaction because it had expired still counts.
     pub(crate) fn key_count(&self) -> usize {
         match &self.cache {
             None => self.row_count,
-            Some(cache) => usize::try_from(cache.stored_keys).unwrap_or(usize::MAX),
+            Some(cache) => {
+                let (gets, loses) = self.registry.rows.unstored();
+                usize::try_from(cache.stored_keys + gets - loses).unwrap_or(usize::MAX)
+            }
         }
     }
 
@@ -141,8 +153,10 @@ impl<K: Key> KeyedState<K> {
         KeyTable::<K>::row_bytes() + columns + size_of::<u64>()
     }
 
-    /// Starts a batch of processing time `now`, in milliseconds.
+    /// Starts a batch of processing time `now`, in milliseconds. Time does not go back, also not behind the checkpoint
+    /// the state was opened from: what has expired stays so.
     pub(crate) fn begin_batch(&mut self, now: i64) {
+        let now = now.max(self.registry.rows.now());
         self.registry.rows.set_now(now);
         if let Some(cache) = &self.cache {
             cache.store.set_now(now);
@@ -255,11 +269,17 @@ impl<K: Key> KeyedState<K> {
     }
 
     /// Ends a batch of `records` records: removes the keys that hold no value in any state, and cleans up.
-    pub(crate) fn end_batch(&mut self, records: usize) {
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn end_batch(&mut self, records: usize) -> Result<(), StateError> {
         let rows = Rc::clone(&self.registry.rows);
+        let mut owed = 0;
         for column in &self.registry.columns {
-            column.borrow_mut().clean(records, rows.now(), &mut |slot| rows.vanished_at(slot));
+            let vanished = &mut |slot| rows.vanished_at(slot);
+            owed = owed.max(column.borrow_mut().clean(records, rows.now(), vanished));
         }
+        self.sweep(owed)?;
         let candidates = rows.take_candidates();
         self.sample_heap(&candidates);
         for slot in &candidates {
@@ -272,6 +292,7 @@ impl<K: Key> KeyedState<K> {
             }
         }
         rows.return_candidates(candidates);
+        Ok(())
     }
 
     /// Guesses from a few rows of the batch what values and keys take besides their rows.
@@ -327,8 +348,11 @@ impl<K: Key> KeyedState<K> {
             }));
         }
         self.finish_flush()?;
-        let entries = self.encode_dirty()?;
+        let (entries, gone) = self.encode_dirty()?;
+        let expiry = self.expiry(|_| true).map(|rules| (rules, now));
         let cache = self.cache.as_mut().expect("looked at above");
+        // Until the flush is done the store would give back what these rows have lost.
+        cache.leaving = gone;
         for (group, version) in self.range.groups().zip(&mut self.versions) {
             if cache.changed.contains(group.0)
                 || self.timers.is_changed(usize::from(group.0 - self.range.start))
@@ -347,6 +371,7 @@ impl<K: Key> KeyedState<K> {
             store: Arc::clone(&cache.store),
             timers,
             keys: cache.stored_keys,
+            expiry,
         };
         Ok(Box::new(StoreSnapshot::new(state, Arc::clone(&self.setup.disk))))
     }
@@ -402,10 +427,10 @@ impl<K: Key> KeyedState<K> {
             self.load(part, &mut reader)?;
             if let (Some(saved), false) = (&part.store, is_linked) {
                 let source = self.setup.open_saved(saved, &self.registry.operator)?;
-                self.load_store(&*source, reader.header())?;
+                self.load_store(&*source, part, reader.header())?;
             }
         }
-        self.end_batch(0);
+        self.end_batch(0)?;
         self.make_room()
     }
 
@@ -416,7 +441,7 @@ impl<K: Key> KeyedState<K> {
         header: &PartHeader,
     ) -> Result<bool, StateError> {
         let Some(factory) = self.setup.store.clone() else { return Ok(false) };
-        let expiry = self.expiry();
+        let expiry = self.expiry(|ttl| ttl.in_compaction);
         let operator = &self.registry.operator;
         let same = |saved: &PartHeader| saved.range == header.range && saved.states == header.states;
         let linked = match parts {
@@ -440,19 +465,22 @@ impl<K: Key> KeyedState<K> {
             flush: None,
             changed: GroupSet::default(),
             misses: Vec::new(),
+            leaving: Vec::new(),
+            swept: Vec::new(),
         });
         Ok(is_linked)
     }
 
-    fn expiry(&self) -> Option<Vec<ExpiryRule>> {
-        let rules: Vec<ExpiryRule> = self
+    /// How states expire, of those with a time to live that is `counted`; `None` when there is none.
+    fn expiry(&self, counted: impl Fn(&StateTtl) -> bool) -> Option<ExpiryRules> {
+        let rules: ExpiryRules = self
             .registry
             .schemas
             .iter()
             .zip(&self.registry.ttls)
             .map(|(schema, ttl)| ExpiryRule {
                 kind: schema.kind,
-                duration_ms: ttl.filter(|ttl| ttl.in_compaction).map(|ttl| ttl.duration_ms()),
+                duration_ms: ttl.filter(&counted).map(|ttl| ttl.duration_ms()),
             })
             .collect();
         rules.iter().any(|rule| rule.duration_ms.is_some()).then_some(rules)
@@ -484,7 +512,12 @@ impl<K: Key> KeyedState<K> {
     }
 
     /// Loads the entries of a saved store.
-    fn load_store(&mut self, source: &dyn Store, header: &PartHeader) -> Result<(), StateError> {
+    fn load_store(
+        &mut self,
+        source: &dyn Store,
+        part: &SavedPart,
+        header: &PartHeader,
+    ) -> Result<(), StateError> {
         let mut raw = RawLoad::new(self.takes_raw(header));
         let mut outcome = Ok(());
         let mut from = Vec::new();
@@ -495,6 +528,9 @@ impl<K: Key> KeyedState<K> {
             };
             if !self.range.contains(group) {
                 return std::ops::ControlFlow::Break(());
+            }
+            if !part.groups.contains(group.0) {
+                return std::ops::ControlFlow::Continue(());
             }
             match self.load_entry(&mut raw, group, key, entry, &header.states) {
                 Ok(None) => std::ops::ControlFlow::Continue(()),
@@ -564,7 +600,7 @@ impl<K: Key> KeyedState<K> {
             self.registry.rows.wrote();
         }
         if self.cache.is_some() && self.memory_bytes() > self.setup.bytes_max {
-            self.end_batch(0);
+            self.end_batch(0)?;
             self.make_room()?;
         }
         Ok(None)
@@ -665,14 +701,60 @@ impl<K: Key> KeyedState<K> {
 
     /// Waits until the flush under way is done, if there is one.
     fn finish_flush(&mut self) -> Result<(), StateError> {
-        match self.cache.as_mut().and_then(|cache| cache.flush.take()) {
-            Some(flush) => flush.finish().map_err(StateError::from),
-            None => Ok(()),
-        }
+        let Some(cache) = &mut self.cache else { return Ok(()) };
+        let Some(flush) = cache.flush.take() else { return Ok(()) };
+        flush.finish()?;
+        let leaving = std::mem::take(&mut cache.leaving);
+        self.drop_gone(leaving);
+        Ok(())
     }
 
-    /// Encodes the rows that differ from the store, which counts as having them from now on.
-    fn encode_dirty(&mut self) -> Result<EntryBatch, StateError> {
+    /// Drops rows of which the store has nothing any more, unless they hold something again.
+    fn drop_gone(&mut self, gone: Vec<Slot>) {
+        let rows = Rc::clone(&self.registry.rows);
+        gone.into_iter()
+            .filter(|slot| rows.is_empty(*slot) && !rows.is_dirty(*slot))
+            .for_each(|slot| self.drop_row(slot));
+    }
+
+    /// Looks at the next `owed` entries of the store; those of which nothing is left become rows without values, and so
+    /// go with the next flush.
+    fn sweep(&mut self, owed: u64) -> Result<(), StateError> {
+        let Some(cache) = self.cache.as_mut().filter(|_| owed > 0) else { return Ok(()) };
+        let (store, from) = (Arc::clone(&cache.store), std::mem::take(&mut cache.swept));
+        let Some(rules) = self.expiry(|ttl| ttl.incremental.is_some()) else { return Ok(()) };
+        let now = self.registry.rows.now();
+        let mut left = owed.min(SWEPT_ENTRIES_MAX);
+        let mut expired = Vec::new();
+        let mut swept = Vec::new();
+        store.scan(&from, &mut |store_key, entry| {
+            if left == 0 {
+                swept.extend_from_slice(store_key);
+                return std::ops::ControlFlow::Break(());
+            }
+            left -= 1;
+            if has_expired(&rules, entry, now)
+                && let Some((_, key)) = split_store_key(store_key)
+            {
+                expired.extend(postcard::from_bytes::<K>(key).ok());
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        self.cache.as_mut().expect("looked at above").swept = swept;
+        for key in expired {
+            let hash = self.encoder.hash(&key).expect("a key in the store was hashed before");
+            // A row is newer than the store's entry.
+            if self.find(hash, &key).1.is_none() {
+                let slot = self.insert(hash, &key);
+                self.registry.rows.must_go(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes the rows that differ from the store, which counts as having them from now on; and the rows that may be
+    /// dropped once it has.
+    fn encode_dirty(&mut self) -> Result<(EntryBatch, Vec<Slot>), StateError> {
         let rows = Rc::clone(&self.registry.rows);
         let now = rows.now();
         let mut entries = EntryBatch::default();
@@ -708,9 +790,8 @@ impl<K: Key> KeyedState<K> {
                 Err(error) => failed = Some(error),
             }
         }
-        gone.into_iter().for_each(|slot| self.drop_row(slot));
         match failed {
-            None => Ok(entries),
+            None => Ok((entries, gone)),
             Some(error) => Err(self.cannot_encode(&error)),
         }
     }
@@ -721,12 +802,13 @@ impl<K: Key> KeyedState<K> {
             return Ok(());
         }
         self.finish_flush()?;
-        let mut entries = self.encode_dirty()?;
+        let (mut entries, gone) = self.encode_dirty()?;
         if !entries.is_empty() {
             entries.sort();
             let cache = self.cache.as_ref().expect("looked at above");
             write_patiently(&*cache.store, &entries)?;
         }
+        self.drop_gone(gone);
         let round = self.cache.as_ref().expect("looked at above").round;
         self.evict(|used| used == round);
         if self.memory_bytes() > self.setup.bytes_max / 4 * 3 {

@@ -22,6 +22,7 @@ mod cow;
 mod descriptor;
 mod digest;
 mod error;
+mod expiry;
 mod flush;
 pub(crate) mod key;
 mod key_group;

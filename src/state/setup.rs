@@ -1,12 +1,12 @@
 //! How the state of a job's operators is held: backend, directory for stores, budgets and limits.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backend::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreError, StoreFactory};
+use super::backend::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
+use super::expiry::ExpiryRules;
 use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
@@ -153,11 +153,7 @@ impl Store for PlacedStore {
         self.store.write(entries)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         self.store.scan(from, visit)
     }
 

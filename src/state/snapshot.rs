@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::backend::{PinnedFiles, Store, split_store_key, store_key};
 use super::column::ColumnSnapshot;
 use super::error::StateError;
+use super::expiry::{ExpiryRules, push_unexpired};
 use super::flush::Flush;
 use super::key::{Key, KeyEncoder};
 use super::key_group::{GroupSet, KeyGroup, KeyGroupRange};
@@ -120,6 +121,7 @@ pub(crate) struct StoreSnapshot {
     disk: Arc<dyn Disk>,
     timers: Timers,
     keys: u64,
+    expiry: Option<(ExpiryRules, i64)>,
     pinned: Option<PinnedFiles>,
 }
 
@@ -131,12 +133,14 @@ pub(crate) struct StoreState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) timers: Timers,
     pub(crate) keys: u64,
+    /// Which states expire, and what time it is; `None` when none does.
+    pub(crate) expiry: Option<(ExpiryRules, i64)>,
 }
 
 impl StoreSnapshot {
     pub(crate) fn new(state: StoreState, disk: Arc<dyn Disk>) -> Self {
-        let StoreState { header, versions, flush, store, timers, keys } = state;
-        Self { header, versions, flush, store, disk, timers, keys, pinned: None }
+        let StoreState { header, versions, flush, store, timers, keys, expiry } = state;
+        Self { header, versions, flush, store, disk, timers, keys, expiry, pinned: None }
     }
 
     fn write_groups(
@@ -168,9 +172,12 @@ impl StoreSnapshot {
             let Some((_, key)) = split_store_key(store_key).filter(|(found, _)| *found == group) else {
                 return ControlFlow::Break(());
             };
-            outcome = writer.entry(key, |out| {
-                out.extend_from_slice(entry);
-                Ok(true)
+            outcome = writer.entry(key, |out| match &self.expiry {
+                Some((rules, now)) => Ok(push_unexpired(rules, entry, *now, out)),
+                None => {
+                    out.extend_from_slice(entry);
+                    Ok(true)
+                }
             });
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -23,7 +23,6 @@
 //! Expired entries are dropped in compactions when nothing of them is left; a filter cannot shorten an entry through
 //! the crate's interface. What has expired is never read, dropped or not.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -35,9 +34,8 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
-use super::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
-use crate::state::cell::{Unexpired, retain_unexpired};
-use crate::state::part::split_state;
+use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use crate::state::expiry::{ExpiryRules, has_expired};
 
 const KIND: &str = "rocksdb";
 const FAMILY: &str = "default";
@@ -146,6 +144,7 @@ impl RocksDbFactory {
             directory: directory.to_owned(),
             cache: self.cache.clone(),
             identity,
+            opening: super::new_identity(),
             now,
             pins: AtomicU64::new(0),
         }))
@@ -171,22 +170,12 @@ impl StoreFactory for RocksDbFactory {
     }
 }
 
-/// Whether nothing is left of an entry at `now`.
-fn has_expired(rules: &ExpiryRules, mut entry: &[u8], now: i64) -> bool {
-    rules.iter().all(|rule| match (split_state(&mut entry), rule.duration_ms) {
-        (Some(None), _) => true,
-        (Some(Some(cell)), Some(duration_ms)) => {
-            matches!(retain_unexpired(rule.kind, cell, duration_ms, now), Some(Unexpired::Nothing))
-        }
-        (Some(Some(_)), None) | (None, _) => false,
-    })
-}
-
 struct RocksDbStore {
     database: DB,
     directory: PathBuf,
     cache: Cache,
     identity: u64,
+    opening: u64,
     now: Arc<AtomicI64>,
     pins: AtomicU64,
 }
@@ -231,11 +220,7 @@ impl Store for RocksDbStore {
         self.database.write_opt(batch, &options).map_err(|error| self.failed(&error))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);
@@ -262,7 +247,14 @@ impl Store for RocksDbStore {
             is_full: false,
         })?;
         let (tables, others) = names.into_iter().partition(|name: &String| name.ends_with(TABLE_SUFFIX));
-        Ok(Some(PinnedFiles { kind: KIND, directory, identity: self.identity, tables, others }))
+        Ok(Some(PinnedFiles {
+            kind: KIND,
+            directory,
+            identity: self.identity,
+            opening: self.opening,
+            tables,
+            others,
+        }))
     }
 
     fn set_now(&self, now: i64) {

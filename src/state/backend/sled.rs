@@ -5,10 +5,10 @@
 //! takes memory out of proportion, so entries are written one by one; files take about three times the data; memory
 //! goes beyond the cache's setting by about as much again.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use crate::state::expiry::ExpiryRules;
 
 const KIND: &str = "sled";
 
@@ -81,11 +81,7 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         for entry in self.database.range(from..) {
             let (key, entry) = entry.map_err(|error| failed(&self.directory, &error))?;
             if visit(&key, &entry).is_break() {

@@ -8,7 +8,7 @@ use super::super::key::{KeyEncoder, hash_encoded};
 use super::super::timers::Timer;
 use super::super::{
     Key, KeyGroup, KeyGroupRange, KeyedState, MaxParallelism, SavedPart, Slot, StateError, StateRegistry,
-    StateSetup, StateSnapshot, StoreBudget, StoreFactory, TimeDomain,
+    StateSetup, StateSnapshot, StoreFactory, TimeDomain,
 };
 use crate::checkpoint::{Capture, CheckpointStore, Contents, HeapStore, Manifest, Spool};
 use crate::disk::RealDisk;
@@ -18,7 +18,9 @@ use crate::runtime::{Offset, Timestamp};
 pub(super) const GROUPS: u16 = 10;
 
 /// Memory of a store, in bytes.
-const BUDGET: StoreBudget = StoreBudget { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
+#[cfg(any(feature = "rocksdb", feature = "sled"))]
+const BUDGET: super::super::StoreBudget =
+    super::super::StoreBudget { cache_bytes: 1 << 20, write_buffer_bytes: 1 << 20 };
 
 /// A state backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +104,7 @@ pub(super) struct Bench<H, K: Key = i64> {
     now: i64,
     /// A snapshot is open: nothing may be restored.
     is_held: bool,
-    directory: Rc<tempfile::TempDir>,
+    directory: tempfile::TempDir,
 }
 
 /// One subtask.
@@ -121,7 +123,7 @@ pub(super) fn directory() -> tempfile::TempDir {
     in_memory.unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-impl<H> Bench<H> {
+impl<H: 'static> Bench<H> {
     /// Empty state with `i64` keys, in one subtask.
     pub(super) fn new(setting: Setting, declare: impl Fn(&mut StateRegistry) -> H + 'static) -> Self {
         Self::keyed(setting, declare)
@@ -133,7 +135,7 @@ impl<H> Bench<H> {
     }
 }
 
-impl<H, K: Key> Bench<H, K> {
+impl<H: 'static, K: Key> Bench<H, K> {
     /// Empty state, in one subtask.
     pub(super) fn keyed(setting: Setting, declare: impl Fn(&mut StateRegistry) -> H + 'static) -> Self {
         Self::with_bytes(setting, usize::MAX, declare)
@@ -144,7 +146,7 @@ impl<H, K: Key> Bench<H, K> {
         bytes_max: usize,
         declare: impl Fn(&mut StateRegistry) -> H + 'static,
     ) -> Self {
-        let directory = Rc::new(directory());
+        let directory = directory();
         let checkpoints: Box<dyn CheckpointStore> = match setting.backend {
             Backend::Memory => Box::new(HeapStore::default()),
             _ => Box::new(Spool::open(Arc::new(RealDisk), directory.path(), "job", 2).unwrap()),
@@ -189,7 +191,7 @@ impl<H, K: Key> Bench<H, K> {
                 subtask.state.rows().move_to(slot);
                 act(key, &subtask.handles);
             }
-            subtask.state.end_batch(keys.len());
+            subtask.state.end_batch(keys.len()).unwrap();
         }
         self.step();
     }
@@ -238,12 +240,14 @@ impl<H, K: Key> Bench<H, K> {
     /// Takes a snapshot; nothing is restored until `let_go`.
     pub(super) fn hold(&mut self) -> Held {
         let id = self.checkpoints.lock().unwrap().next_id();
+        // As in a job, a checkpoint's stamp is that of the last batch, which never goes back.
+        let stamp = self.subtasks.iter().map(|subtask| subtask.state.rows().now()).max();
         let manifest = Manifest {
             id,
             lineage: id,
             job: "job".into(),
             offset: Offset(id.0),
-            stamp: Timestamp(self.now),
+            stamp: Timestamp(stamp.unwrap_or_default().max(self.now)),
             readings: 0,
             parallelism: u32::try_from(self.subtasks.len()).unwrap(),
             parts: Vec::new(),
@@ -269,7 +273,7 @@ impl<H, K: Key> Bench<H, K> {
         let now = self.now;
         let snapshots = self.subtasks.iter_mut().map(|subtask| {
             subtask.state.begin_batch(now);
-            subtask.state.end_batch(0);
+            subtask.state.end_batch(0).unwrap();
             subtask.state.snapshot().unwrap()
         });
         snapshots.collect()
@@ -289,7 +293,7 @@ impl<H, K: Key> Bench<H, K> {
     }
 
     /// The operator of a later release: checkpointed, then started with another declaration, perhaps on another backend.
-    pub(super) fn redeclared<H2, K2: Key>(
+    pub(super) fn redeclared<H2: 'static, K2: Key>(
         &mut self,
         backend: Backend,
         declare: impl Fn(&mut StateRegistry) -> H2 + 'static,
@@ -300,7 +304,7 @@ impl<H, K: Key> Bench<H, K> {
     }
 
     /// Starts a bench of its own on `parts` at the same time.
-    pub(super) fn opened_elsewhere<H2, K2: Key>(
+    pub(super) fn opened_elsewhere<H2: 'static, K2: Key>(
         &self,
         backend: Backend,
         declare: impl Fn(&mut StateRegistry) -> H2 + 'static,
@@ -311,9 +315,32 @@ impl<H, K: Key> Bench<H, K> {
         let mut bench = Bench::keyed(setting, declare);
         bench.now = self.now;
         bench.subtasks = open(&bench.setup, &bench.declare, parallelism, parts, self.now)?;
-        // Parts may name files of this bench.
-        Rc::clone(&self.directory).path().try_exists().unwrap();
         Ok(bench)
+    }
+
+    /// Where its checkpoints are.
+    pub(super) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Starts one subtask empty.
+    pub(super) fn restart_from_nothing(&mut self) {
+        self.subtasks = open(&self.setup, &self.declare, 1, &[], 0).unwrap();
+    }
+
+    /// Subtasks that start from the newest checkpoint beside those that run.
+    pub(super) fn second_attempt(&mut self) -> Vec<Subtask<H, K>> {
+        let contents = self.newest();
+        let stamp = contents.manifest.stamp.0;
+        open(&self.setup, &self.declare, self.subtasks.len(), &contents.parts, stamp).unwrap()
+    }
+
+    /// A bench of its own that starts from the newest checkpoint, and writes its own on.
+    pub(super) fn opened_from_newest(&mut self, parallelism: usize) -> Self {
+        let declare = Rc::clone(&self.declare);
+        let contents = self.newest();
+        let declare = move |states: &mut StateRegistry| declare(states);
+        self.opened_elsewhere(self.setting.backend, declare, &contents.parts, parallelism).unwrap()
     }
 
     /// Number of keys held.

@@ -6,6 +6,8 @@
 mod bench;
 mod collections;
 mod conversions;
+mod fixtures;
+mod increments;
 mod random;
 mod rescaling;
 mod schema;

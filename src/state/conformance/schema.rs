@@ -18,7 +18,10 @@ fn numbers(setting: Setting) -> Bench<ValueState<i64>> {
 }
 
 /// The message of the refusal to restore `bench` as `declare` says.
-fn refusal<H, H2>(bench: &mut Bench<H>, declare: impl Fn(&mut StateRegistry) -> H2 + 'static) -> String {
+fn refusal<H: 'static, H2: 'static>(
+    bench: &mut Bench<H>,
+    declare: impl Fn(&mut StateRegistry) -> H2 + 'static,
+) -> String {
     let backend = bench.setting.backend;
     match bench.redeclared::<H2, i64>(backend, declare) {
         Ok(_) => panic!("state of another schema restores"),
