@@ -14,6 +14,9 @@ use super::{CheckpointError, Manifest, PartEntry, SavepointError};
 use crate::disk::Disk;
 use crate::state::SavedStore;
 
+/// Readings of a directory that a job writes to meanwhile.
+const READINGS_MAX: usize = 10;
+
 /// Why a directory cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,8 +78,23 @@ impl Inspection {
         Ok(found)
     }
 
-    /// The checkpoint a restart would use. The folder may have another name than the job.
+    /// The checkpoint a restart would use; looked for again when a running job has replaced what was there.
     fn newest_checkpoint(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self, InspectionError> {
+        let list = || Spool::look(Arc::clone(&disk), directory, "").manifest_ids().ok();
+        let mut listed = list();
+        for _ in 1..READINGS_MAX {
+            let found = Self::look_for_newest(Arc::clone(&disk), directory);
+            let again = list();
+            if found.is_ok() || again == listed {
+                return found;
+            }
+            listed = again;
+        }
+        Self::look_for_newest(disk, directory)
+    }
+
+    /// The newest whole checkpoint of the newest history. The folder may have another name than the job.
+    fn look_for_newest(disk: Arc<dyn Disk>, directory: &Path) -> Result<Self, InspectionError> {
         let spool = Spool::look(Arc::clone(&disk), directory, "");
         let ids = spool
             .manifest_ids()

@@ -18,7 +18,7 @@ Exit codes:
   70   an operator kept failing or hanging, the runtime failed, or `journal`, `replay` or `state` found damage
   73   the checkpoint directory cannot be used
   74   results, the last checkpoint or a savepoint could not be written
-  78   a setting is wrong, the saved state does not fit the job, or `replay` lacks the batches asked for
+  78   a setting is wrong, the saved state does not fit the job, or `replay` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
 /// A stream-processing runtime for edge devices.

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::{StateAction, StateCommand};
@@ -272,7 +272,8 @@ fn get(
     }
     if !is_found {
         out.flush()?;
-        bail!("no key {key} in the operator {:?}", operators[0]);
+        let message = format!("no key {key} in the operator {:?}", operators[0]);
+        return Err(JobError::Configuration(message).into());
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `tidegate savepoint` takes one of a running job, which goes on or stops with it; `--from-savepoint` starts from it.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -122,4 +122,43 @@ fn and_stops_it() {
     drop(client);
     running.stop().in_order();
     assert_eq!(std::fs::read_to_string(&results).unwrap(), "(1,4)\n(1,3)\n(1,3)\n");
+}
+
+/// Greets as a client with the handshake; returns the connection and how many of its lines are durable.
+fn greet(running: &Running) -> (TcpStream, u64) {
+    let mut stream = TcpStream::connect(running.listening_at()).unwrap();
+    stream.write_all(b"HELLO gateway\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream.try_clone().unwrap()).read_line(&mut line).unwrap();
+    let durable = line.trim_end().strip_prefix("DURABLE ").expect("a greeting is answered");
+    (stream, durable.parse().unwrap())
+}
+
+#[test]
+fn a_sender_is_asked_for_what_came_after_it() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let start = || {
+        Demo::listen().journaled("always").args(["--ack", "lines", "--interval", "1h"]).checkpoint_dir(&data)
+    };
+    let running = start().start();
+    let (mut client, durable) = greet(&running);
+    assert_eq!(durable, 0);
+    feed(&running, &mut client, "1 3\n1 5\n", 1);
+    let path = path_of(&savepoint(&data, &[]).in_order());
+    feed(&running, &mut client, "1 4\n1 8\n", 3);
+    running.kill();
+    // The journal has all four lines; the savepoint's history has two, also after a restart before the first batch.
+    for arguments in [&["--from-savepoint", path.to_str().unwrap()][..], &[]] {
+        let running = start().args(arguments.iter().copied()).start();
+        assert_eq!(greet(&running).1, 2);
+        running.kill();
+    }
+    let running = start().start();
+    let (mut client, durable) = greet(&running);
+    assert_eq!(durable, 2);
+    feed(&running, &mut client, "1 1\n", 1);
+    assert_eq!(greet(&running).1, 3);
+    drop(client);
+    assert_eq!(running.stop().in_order().stdout, "(1,3)\n");
 }

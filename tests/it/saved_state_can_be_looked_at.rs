@@ -128,7 +128,7 @@ fn assert_seen(directory: &Path) {
     let by_bytes = state("get", directory, &["--key", "hex:0873656e736f722d31"]).in_order();
     assert!(by_bytes.stdout.contains(r#""key":"sensor-1","#), "{}", by_bytes.stdout);
     let missing = state("get", directory, &["--key", "sensor-99"]);
-    assert_eq!((missing.code, missing.stdout.as_str()), (Some(70), ""));
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(78), ""));
     assert_eq!(state("get", directory, &["--operator", "nobody", "--key", "1"]).code, Some(78));
     assert!(files_below(directory) == before, "looking changes nothing");
 }
