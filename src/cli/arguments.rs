@@ -156,9 +156,27 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
     pub readings: Option<u64>,
 
-    /// Where checkpoints go: `file` survives the process, `memory` only a failing operator
+    /// Where state is held and its checkpoints go
+    ///
+    /// `memory` survives only a failing operator, the others the process. `sled` and `rocksdb` hold more keys than fit in
+    /// memory.
     #[arg(long, value_enum, default_value_t = BackendName::File, help_heading = "State")]
     pub backend: BackendName,
+
+    /// Memory of the whole process, at least 32MiB: state, caches, batches and queues are measured out from it [default: no
+    /// limit]
+    ///
+    /// Where it is reached, caches shrink and sources are slowed; `memory` and `file` apply --key-limit to new keys.
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    pub memory_max: Option<ByteSize>,
+
+    /// Keys held at most, by the backends `memory` and `file` [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "State")]
+    pub keys_max: Option<u64>,
+
+    /// What happens to a new key at --keys-max or --memory-max, in the backends `memory` and `file`
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = KeyLimitName::Stop, help_heading = "State")]
+    pub key_limit: KeyLimitName,
 
     /// Directory of the checkpoints [default: one for each source under the user's data directory]
     #[arg(long, value_name = "DIR", help_heading = "State")]
@@ -219,6 +237,22 @@ pub enum BackendName {
     Memory,
     /// State on the heap, checkpoints in a directory
     File,
+    /// State in a sled store, checkpoints in a directory
+    Sled,
+    /// State in a RocksDB store, checkpoints in a directory by hard links
+    #[value(name = "rocksdb")]
+    RocksDb,
+}
+
+/// What --key-limit takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyLimitName {
+    /// The job ends with exit code 70
+    Stop,
+    /// The sixteenth of the keys not seen for longest is dropped, and counted
+    EvictOldest,
+    /// The reading is rejected, counted and kept in dead-letter.jsonl
+    RejectToDeadLetter,
 }
 
 /// What --ack takes.

@@ -10,7 +10,7 @@ use super::collector::Collector;
 use super::error::OperatorError;
 use super::key_by::KeyedPart;
 use super::part::{AnyPart, PartPool};
-use crate::metrics::{RejectCause, Rejections};
+use crate::metrics::{JobMetrics, RejectCause, Rejections};
 use crate::runtime::{BatchHeader, Offset, Timestamp};
 use crate::state::{
     Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue,
@@ -123,6 +123,9 @@ pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
     state: KeyedState<K>,
     slots: Vec<Slot>,
     rejections: Rejections,
+    metrics: Arc<JobMetrics>,
+    /// Keys were dropped before.
+    has_evicted: bool,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
     index: usize,
     parallelism: usize,
@@ -147,11 +150,30 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
             state,
             slots: Vec::new(),
             rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
+            metrics: Arc::clone(&context.metrics),
+            has_evicted: false,
             pool,
             index: context.index,
             parallelism: context.parallelism,
             types: PhantomData,
         })
+    }
+}
+
+impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
+    fn count_evicted(&mut self) {
+        let evicted = self.state.take_evicted();
+        if evicted == 0 {
+            return;
+        }
+        JobMetrics::add(&self.metrics.keys_evicted, evicted);
+        if !std::mem::replace(&mut self.has_evicted, true) {
+            tracing::warn!(
+                operator = self.operator,
+                keys = evicted,
+                "state is at its limit: the keys not seen for longest are dropped from now on, and counted"
+            );
+        }
     }
 }
 
@@ -190,6 +212,7 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
             self.pool.put(part);
         }
         self.state.end_batch(record_count);
+        self.count_evicted();
         self.rejections.end_batch();
         Ok(())
     }

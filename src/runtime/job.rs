@@ -11,6 +11,7 @@ use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::deployment::Blueprint;
 use super::error::JobError;
 use super::journal_actor::{JournalActor, JournalStart};
+use super::memory_watch::ProcessMemory;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
 use super::sequencer::{Sequencer, notify};
@@ -85,7 +86,8 @@ async fn launch(
     let journal_state = if has_journal { JournalState::Ready } else { JournalState::Absent };
     let (durable_sender, durable) = watch::channel(opened.start.last);
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
-    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
+    let memory = ProcessMemory::new(settings.memory_max, &opened.state);
+    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender, memory).start();
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
         job: topology.job.clone(),
         settings: settings.clone(),

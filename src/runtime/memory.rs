@@ -26,7 +26,7 @@ impl MemoryPlan {
     pub(crate) fn of(settings: &Settings, holders: usize) -> Self {
         let holders = holders.max(1) as u64;
         let has_store = matches!(settings.backend, Backend::Sled { .. } | Backend::RocksDb { .. });
-        let batches = BATCH_COPIES * settings.batch_bytes_max as u64 * settings.batches_in_flight as u64;
+        let batches = Self::batch_bytes(settings);
         let left = settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches).max(max / 8));
         let for_stores = left.unwrap_or(2 * STORE_BYTES_DEFAULT);
         let state = match (has_store, left) {
@@ -40,6 +40,11 @@ impl MemoryPlan {
             store: StoreBudget { cache_bytes: for_stores / 4, write_buffer_bytes: for_stores / 8 },
             state_bytes: usize::try_from(state).unwrap_or(usize::MAX),
         }
+    }
+
+    /// What batches on their way may take, in bytes.
+    pub(crate) fn batch_bytes(settings: &Settings) -> u64 {
+        BATCH_COPIES * settings.batch_bytes_max as u64 * settings.batches_in_flight as u64
     }
 }
 

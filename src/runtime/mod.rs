@@ -32,6 +32,7 @@ mod error;
 mod job;
 mod journal_actor;
 mod memory;
+mod memory_watch;
 mod messages;
 mod opening;
 mod pacing;

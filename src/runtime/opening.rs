@@ -180,11 +180,7 @@ fn state_setup(
         #[cfg(feature = "rocksdb")]
         Backend::RocksDb { .. } => Some(Arc::new(crate::state::RocksDbFactory::new(plan.store))),
         #[cfg(not(all(feature = "sled", feature = "rocksdb")))]
-        missing => {
-            return Err(JobError::Configuration(format!(
-                "this program was built without the state backend {missing:?}: use `memory` or `file`"
-            )));
-        }
+        missing => unreachable!("the settings were checked for {missing:?}"),
     };
     let work = directory.map(|directory| directory.join("work")).unwrap_or_default();
     let mut setup = StateSetup::new(Arc::clone(disk), factory, work);
