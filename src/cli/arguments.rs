@@ -15,9 +15,10 @@ Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server cannot be reached
-  70   an operator kept failing or hanging, the runtime failed, or `journal` or `replay` found damage
+  70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal` or `replay`
+       found damage
   73   the checkpoint directory cannot be used
-  74   results or the last checkpoint could not be written
+  74   results, state or the last checkpoint could not be written
   78   a setting is wrong, the saved state does not fit the job, or `replay` lacks the batches asked for
   130  a second Ctrl-C ended the process at once";
 

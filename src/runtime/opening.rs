@@ -6,7 +6,7 @@
 //!   manifests/ parts/    checkpoints (see `checkpoint::spool`)
 //!   journal/      segments (see `journal`)
 //!   sinks/        what sinks remember (see `sink::print`)
-//!   dead-letter.jsonl    frames no operator could bear
+//!   dead-letter.jsonl    frames no operator could bear, and refused records
 //!   quarantine/   damaged manifests and segments
 //!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
 //! ```
@@ -31,9 +31,13 @@ use crate::checkpoint::{
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
+use crate::sink::dead_letter::DeadLetters;
 use crate::source::OpenSource;
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
+
+/// Frames that were given up and records that were refused.
+const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
 /// What a job holds before its actors start.
 pub(crate) struct Opened {
@@ -187,6 +191,8 @@ fn state_setup(
     setup.bytes_max = plan.state_bytes;
     setup.keys_max = settings.keys_max;
     setup.policy = settings.key_limit_policy;
+    setup.dead_letters =
+        directory.map(|directory| DeadLetters::new(Arc::clone(disk), directory.join(DEAD_LETTER_FILE)));
     setup.clear_work().map_err(|source| CheckpointError::Directory { path: setup.work.clone(), source })?;
     Ok(Arc::new(setup))
 }
@@ -337,7 +343,7 @@ fn open_journal(
     recovered: Recovered,
     last: Offset,
 ) -> OpenJournal {
-    let dead_letter = directory.join("dead-letter.jsonl");
+    let dead_letter = directory.join(DEAD_LETTER_FILE);
     let directory = directory.join("journal");
     let segments = SegmentSettings {
         segment_bytes: settings.segment_bytes,

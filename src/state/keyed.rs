@@ -114,6 +114,11 @@ impl<K: Key> KeyedState<K> {
         &mut self.registry
     }
 
+    /// Gives the encoded form of a key of a batch to `take`.
+    pub(crate) fn with_encoded(&mut self, key: &K, take: impl FnOnce(&[u8])) {
+        take(self.encoder.encode(key).expect("a key of a batch was hashed before"));
+    }
+
     pub(crate) fn rows(&self) -> Rc<Rows> {
         Rc::clone(&self.registry.rows)
     }

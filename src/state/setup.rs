@@ -10,6 +10,7 @@ use super::error::StateError;
 use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
+use crate::sink::dead_letter::DeadLetters;
 
 /// All of what a cache may take.
 pub(crate) const CACHE_SHARE_WHOLE: u32 = 256;
@@ -29,6 +30,8 @@ pub(crate) struct StateSetup {
     /// Keys of one operator on the heap, over all its subtasks.
     pub(crate) keys_max: Option<u64>,
     pub(crate) policy: KeyLimitPolicy,
+    /// Where records refused at a limit are kept.
+    pub(crate) dead_letters: Option<DeadLetters>,
     /// How much of what they may take caches should take for now, in 1/256.
     cache_share: AtomicU32,
     is_short: AtomicBool,
@@ -45,6 +48,7 @@ impl StateSetup {
             bytes_max: usize::MAX,
             keys_max: None,
             policy: KeyLimitPolicy::default(),
+            dead_letters: None,
             cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
             is_short: AtomicBool::new(false),
             opened: AtomicU64::new(0),
