@@ -199,6 +199,7 @@ impl<K: Key> KeyedState<K> {
         }
         let bytes = self.memory_bytes();
         self.limits.set_short(self.setup.is_short(), || bytes);
+        self.limits.can_evict = true;
         for (hash, key) in hashes.iter().zip(keys) {
             let (group, found) = self.find(*hash, key);
             let slot = match found {
@@ -239,7 +240,9 @@ impl<K: Key> KeyedState<K> {
                     limit: self.limits.describe(),
                 });
             }
-            Admission::EvictFirst => self.evict_oldest(in_use),
+            Admission::EvictFirst if self.limits.can_evict => self.evict_oldest(in_use),
+            // All keys are the batch's own: they go with the next one.
+            Admission::EvictFirst => {}
         }
         Ok(self.insert(hash, key))
     }
@@ -261,10 +264,13 @@ impl<K: Key> KeyedState<K> {
 
     /// Drops the keys that were not seen for longest, a share of all, so that this is rare.
     fn evict_oldest(&mut self, in_use: &[Slot]) {
+        // What the batch uses is the newest there is, also where a row was another key's before.
+        self.limits.seen(in_use, self.registry.rows.now());
         let mut oldest = self.limits.oldest(&self.tables, &mut self.encoder);
         let in_use: std::collections::BTreeSet<(u16, u32)> =
             in_use.iter().map(|slot| (slot.group, slot.row)).collect();
         oldest.retain(|slot| !in_use.contains(&(slot.group, slot.row)));
+        self.limits.can_evict = !oldest.is_empty();
         for slot in oldest {
             self.drop_row(slot);
             self.limits.evicted += 1;

@@ -40,6 +40,8 @@ pub(crate) struct Limits {
     seen: Vec<Vec<i64>>,
     /// What state took when the process got short of memory, while it is.
     short_at: Option<usize>,
+    /// Whether there are keys that the batch does not use.
+    pub(crate) can_evict: bool,
     /// Keys dropped since this was last asked for.
     pub(crate) evicted: u64,
 }
@@ -58,6 +60,7 @@ impl Limits {
             policy: setup.policy,
             seen: vec![Vec::new(); range.len()],
             short_at: None,
+            can_evict: true,
             evicted: 0,
         }
     }

@@ -9,8 +9,6 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
-mod support;
-
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_journal_is_reported_and_the_job_starts;
@@ -20,6 +18,7 @@ mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_hanging_operator_does_not_hang_the_job;
+mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_poison_frame_is_skipped_and_kept;
@@ -40,7 +39,9 @@ mod foreign_files_never_prevent_a_start;
 mod leftover_segments_are_not_damage;
 mod many_clients_are_served_at_once;
 mod mutated_lines_never_harm_the_good_ones;
+mod new_keys_over_the_limit_are_met_by_policy;
 mod results_do_not_depend_on_threads_or_parallelism;
 mod saved_state_that_does_not_fit_is_refused;
+mod support;
 mod the_memory_backend_leaves_no_files;
 mod the_reference_job_prints_running_averages;
