@@ -15,9 +15,10 @@ Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server cannot be reached; or no job runs to take a savepoint of
-  70   an operator kept failing or hanging, the runtime failed, or `journal`, `replay` or `state` found damage
+  70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal`, `replay` or
+       `state` found damage
   73   the checkpoint directory cannot be used
-  74   results, the last checkpoint or a savepoint could not be written
+  74   results, state, the last checkpoint or a savepoint could not be written
   78   a setting is wrong, the saved state does not fit the job, or `replay` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
@@ -223,10 +224,27 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
     pub readings: Option<u64>,
 
-    /// Where state and checkpoints go: `memory` survives a failing operator, the others the process too; `sled` and
-    /// `rocksdb` hold more keys than the heap
+    /// Where state is held and its checkpoints go
+    ///
+    /// `memory` survives only a failing operator, the others the process. `sled` and `rocksdb` hold more keys than fit in
+    /// memory.
     #[arg(long, value_enum, default_value_t = BackendName::File, help_heading = "State")]
     pub backend: BackendName,
+
+    /// Memory of the whole process, at least 32MiB: state, caches, batches and queues are measured out from it [default: no
+    /// limit]
+    ///
+    /// Where it is reached, caches shrink and sources are slowed; `memory` and `file` apply --key-limit to new keys.
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    pub memory_max: Option<ByteSize>,
+
+    /// Keys held at most, by the backends `memory` and `file` [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "State")]
+    pub keys_max: Option<u64>,
+
+    /// What happens to a new key at --keys-max or --memory-max, in the backends `memory` and `file`
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = KeyLimitName::Stop, help_heading = "State")]
+    pub key_limit: KeyLimitName,
 
     /// Directory of checkpoints, journal, savepoints and control socket [default: one for each source under the user's data
     /// directory]
@@ -297,10 +315,22 @@ pub enum BackendName {
     Memory,
     /// State on the heap, checkpoints in a directory
     File,
-    /// State in sled, checkpoints in a directory
+    /// State in a sled store, checkpoints in a directory
     Sled,
-    /// State in RocksDB, checkpoints in a directory
-    Rocksdb,
+    /// State in a RocksDB store, checkpoints in a directory by hard links
+    #[value(name = "rocksdb")]
+    RocksDb,
+}
+
+/// What --key-limit takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyLimitName {
+    /// The job ends with exit code 70
+    Stop,
+    /// The sixteenth of the keys not seen for longest is dropped, and counted
+    EvictOldest,
+    /// The reading is rejected, counted and kept in dead-letter.jsonl
+    RejectToDeadLetter,
 }
 
 /// What --ack takes.

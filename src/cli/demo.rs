@@ -6,15 +6,16 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
-use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument};
+use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
 use super::running_average::{JOB, running_averages};
-use super::{logging, signals};
+use super::{allocator, logging, signals};
 use crate::config::{BoardProfile, DemoDefaults, Interval};
 use crate::runtime::{
     Backend, Compression, JobError, JobReport, JournalSettings, Settings, Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
+use crate::state::KeyLimitPolicy;
 use crate::stream::{Environment, TextStream};
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
@@ -23,6 +24,9 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     });
+    if arguments.memory_max.is_some() {
+        allocator::restart_frugally();
+    }
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;
     let environment = Environment::with_settings(JOB, settings(arguments)?);
@@ -41,7 +45,7 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         BackendName::Memory => Backend::Memory,
         BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
         BackendName::Sled => Backend::Sled { directory: checkpoint_directory(arguments)? },
-        BackendName::Rocksdb => Backend::RocksDb { directory: checkpoint_directory(arguments)? },
+        BackendName::RocksDb => Backend::RocksDb { directory: checkpoint_directory(arguments)? },
     };
     let control = backend.directory().map(Path::to_owned).or_else(|| arguments.checkpoint_dir.clone());
     let mut journal = board.journal.unwrap_or_default();
@@ -70,6 +74,13 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         },
         control,
         checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
+        memory_max: arguments.memory_max.map(|size| size.0 as u64).or(board.memory_max),
+        keys_max: arguments.keys_max.or(board.keys_max),
+        key_limit_policy: match arguments.key_limit {
+            KeyLimitName::Stop => KeyLimitPolicy::Stop,
+            KeyLimitName::EvictOldest => KeyLimitPolicy::EvictOldest,
+            KeyLimitName::RejectToDeadLetter => KeyLimitPolicy::RejectToDeadLetter,
+        },
         batch_timeout: match arguments.batch_timeout {
             None => board.batch_timeout,
             Some(Interval(timeout)) => Some(timeout).filter(|timeout| !timeout.is_zero()),
@@ -149,6 +160,8 @@ fn report(report: &JobReport) {
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
         clock_jumps = report.clock_jumps,
+        keys_evicted = report.keys_evicted,
+        memory_shortages = report.memory_shortages,
         "ended"
     );
 }

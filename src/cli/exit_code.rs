@@ -3,6 +3,7 @@
 use crate::checkpoint::{CheckpointError, InspectionError, SavepointError};
 use crate::config::ConfigError;
 use crate::runtime::{ControlError, JobError};
+use crate::state::StateError;
 
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
@@ -52,7 +53,9 @@ fn job_exit_code(error: &JobError) -> u8 {
         }
         JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
-        JobError::RestartsExhausted { .. }
+        JobError::State { source, .. } if matches!(**source, StateError::Store(_)) => IO_ERROR,
+        JobError::State { .. }
+        | JobError::RestartsExhausted { .. }
         | JobError::ThreadsStuck { .. }
         | JobError::OperatorFailed { .. }
         | JobError::ActorLost(_)

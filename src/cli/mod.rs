@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod allocator;
 mod arguments;
 mod demo;
 mod exit_code;

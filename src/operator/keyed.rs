@@ -10,12 +10,13 @@ use super::collector::Collector;
 use super::error::OperatorError;
 use super::key_by::KeyedPart;
 use super::part::{AnyPart, PartPool};
-use crate::metrics::{RejectCause, Rejections};
+use crate::metrics::{JobMetrics, RejectCause, Rejections};
 use crate::mutants::Mutant;
 use crate::runtime::{BatchHeader, Offset, Timestamp};
+use crate::sink::dead_letter::Refused;
 use crate::state::{
-    Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue,
-    ValueState, ValueStateDescriptor,
+    Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSetup, StateSnapshot,
+    StateValue, ValueState, ValueStateDescriptor,
 };
 
 /// A function over keyed records that keeps state for each key.
@@ -127,6 +128,12 @@ pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
     state: KeyedState<K>,
     slots: Vec<Slot>,
     rejections: Rejections,
+    refused: Refused,
+    /// Knows where refused records are kept.
+    setup: Arc<StateSetup>,
+    metrics: Arc<JobMetrics>,
+    /// Keys were dropped before.
+    has_evicted: bool,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
     index: usize,
     parallelism: usize,
@@ -151,11 +158,32 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
             state,
             slots: Vec::new(),
             rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
+            refused: Refused::default(),
+            setup: Arc::clone(&context.state),
+            metrics: Arc::clone(&context.metrics),
+            has_evicted: false,
             pool,
             index: context.index,
             parallelism: context.parallelism,
             types: PhantomData,
         })
+    }
+}
+
+impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
+    fn count_evicted(&mut self) {
+        let evicted = self.state.take_evicted();
+        if evicted == 0 {
+            return;
+        }
+        JobMetrics::add(&self.metrics.keys_evicted, evicted);
+        if !std::mem::replace(&mut self.has_evicted, true) {
+            tracing::warn!(
+                operator = self.operator,
+                keys = evicted,
+                "state is at its limit: the keys not seen for longest are dropped from now on, and counted"
+            );
+        }
     }
 }
 
@@ -181,7 +209,11 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
             let mut collector = Collector::new(out);
             for ((record, key), slot) in part.records.drain(..).zip(&part.keys).zip(&self.slots) {
                 if *slot == Slot::REFUSED {
-                    self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
+                    self.state.with_encoded(key, |key_bytes| {
+                        let cause = RejectCause::KEYS_MAX;
+                        self.refused.add(header.offset, &self.operator, cause, key, key_bytes);
+                        self.rejections.reject(cause, None, || Cow::Borrowed(key_bytes));
+                    });
                     continue;
                 }
                 rows.move_to(*slot);
@@ -194,6 +226,11 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
             self.pool.put(part);
         }
         self.state.end_batch(record_count)?;
+        self.count_evicted();
+        if let Some(dead_letters) = &self.setup.dead_letters {
+            dead_letters.keep(&self.refused);
+        }
+        self.refused.clear();
         self.rejections.end_batch();
         Ok(())
     }

@@ -71,6 +71,15 @@ pub enum JobError {
     /// An operator could not be opened.
     #[error("cannot open the operators: {0}")]
     Open(Box<StateError>),
+    /// An operator's state failed in a way that another try would not mend: it is at its limit and the policy is to stop,
+    /// or its store cannot be used.
+    #[error("{place}: {source}")]
+    State {
+        /// Stage, subtask and batch.
+        place: String,
+        /// What failed.
+        source: Box<StateError>,
+    },
     /// An operator failed and the restart strategy gave up.
     #[error("gave up after {failures} failures; the last: {place} {cause}")]
     RestartsExhausted {

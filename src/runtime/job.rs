@@ -14,6 +14,7 @@ use super::deployment::Blueprint;
 use super::error::JobError;
 use super::job_handle::{JobHandle, SavepointRequest};
 use super::journal_actor::{JournalActor, JournalStart};
+use super::memory_watch::ProcessMemory;
 use super::messages::AskSavepoint;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
@@ -103,7 +104,8 @@ async fn launch(
     let (durable_sender, durable) = watch::channel(opened.start.last);
     let reserve = opened.journal.as_ref().map(|journal| journal.reserve.clone());
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
-    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
+    let memory = ProcessMemory::new(settings.memory_max, &opened.state);
+    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender, memory).start();
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
         job: topology.job.clone(),
         settings: settings.clone(),

@@ -39,6 +39,7 @@ mod job;
 mod job_handle;
 mod journal_actor;
 mod memory;
+mod memory_watch;
 mod messages;
 mod opening;
 mod pacing;

@@ -7,7 +7,7 @@
 //!   journal/      segments (see `journal`)
 //!   reserve       disk kept for a start and a stop on a full disk (see `reserve`)
 //!   sinks/        what sinks remember (see `sink::print`)
-//!   dead-letter.jsonl    frames no operator could bear
+//!   dead-letter.jsonl    frames no operator could bear, and refused records
 //!   quarantine/   damaged manifests and segments
 //!   savepoints/   savepoints without a path of their own (see `checkpoint::savepoint`)
 //!   control.sock  see `control`
@@ -43,9 +43,13 @@ use crate::checkpoint::{
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
+use crate::sink::dead_letter::DeadLetters;
 use crate::source::OpenSource;
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
+
+/// Frames that were given up and records that were refused.
+const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
 /// What a job holds before its actors start.
 pub(crate) struct Opened {
@@ -282,17 +286,15 @@ fn state_setup(
         #[cfg(feature = "rocksdb")]
         Backend::RocksDb { .. } => Some(Arc::new(crate::state::RocksDbFactory::new(plan.store))),
         #[cfg(not(all(feature = "sled", feature = "rocksdb")))]
-        missing => {
-            return Err(JobError::Configuration(format!(
-                "this program was built without the state backend {missing:?}: use `memory` or `file`"
-            )));
-        }
+        missing => unreachable!("the settings were checked for {missing:?}"),
     };
     let work = directory.map(|directory| directory.join("work")).unwrap_or_default();
     let mut setup = StateSetup::new(Arc::clone(disk), factory, work);
     setup.bytes_max = plan.state_bytes;
     setup.keys_max = settings.keys_max;
     setup.policy = settings.key_limit_policy;
+    setup.dead_letters =
+        directory.map(|directory| DeadLetters::new(Arc::clone(disk), directory.join(DEAD_LETTER_FILE)));
     Ok(Arc::new(setup))
 }
 
@@ -462,7 +464,7 @@ fn open_journal(
     recovered: Recovered,
     (last, reserve): (Offset, &Reserve),
 ) -> OpenJournal {
-    let dead_letter = directory.join("dead-letter.jsonl");
+    let dead_letter = directory.join(DEAD_LETTER_FILE);
     let directory = directory.join("journal");
     let segments = SegmentSettings {
         segment_bytes: settings.segment_bytes,

@@ -10,6 +10,7 @@ use super::batch::Offset;
 
 use super::clock::{ClockJump, SystemClocks};
 use super::error::JobError;
+use super::memory_watch::{LOOK_INTERVAL, ProcessMemory};
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
@@ -43,6 +44,8 @@ pub(crate) struct Sequencer {
     is_reading: bool,
     was_under_pressure: bool,
     clocks: SystemClocks,
+    /// What is looked at now and then where memory is limited.
+    memory: Option<ProcessMemory>,
     /// A wake-up for a batch that is held is set.
     is_waking: bool,
 }
@@ -52,6 +55,7 @@ impl Sequencer {
         sequencing: Sequencing<Receipt>,
         metrics: Arc<JobMetrics>,
         durable: watch::Sender<Offset>,
+        memory: Option<ProcessMemory>,
     ) -> Self {
         Self {
             sequencing,
@@ -63,6 +67,7 @@ impl Sequencer {
             is_reading: false,
             was_under_pressure: false,
             clocks: SystemClocks::new(),
+            memory,
             is_waking: false,
         }
     }
@@ -105,6 +110,16 @@ impl Sequencer {
                 }
             }));
         }
+    }
+
+    /// Looks at the process's memory, and slows the sources where it is short.
+    fn look_at_memory(&mut self, context: &mut Context<Self>) {
+        let Some(measures) = self.memory.as_mut().and_then(ProcessMemory::look) else { return };
+        if measures.is_new_episode {
+            JobMetrics::add(&self.metrics.memory_shortages, 1);
+        }
+        self.sequencing.hold_sources(measures.holds_sources);
+        self.advance(context);
     }
 
     fn fail(&self, error: JobError) {
@@ -208,6 +223,9 @@ impl Actor for Sequencer {
         // No limit of the mailbox's own: every sender limits itself. A connection has one chunk under way, a sink one
         // notice for each batch in flight, the coordinator one request.
         context.set_mailbox_capacity(0);
+        if self.memory.is_some() {
+            context.run_interval(LOOK_INTERVAL, Self::look_at_memory);
+        }
     }
 }
 

@@ -122,6 +122,8 @@ pub(crate) struct Sequencing<R> {
     journal: JournalState,
     /// The journal is at its limit, or its disk is full.
     is_under_pressure: bool,
+    /// Nothing is taken in for lack of memory.
+    holds_sources: bool,
     unjournaled: Vec<Entry>,
     replayed: VecDeque<Replayed>,
 }
@@ -153,6 +155,7 @@ impl<R> Sequencing<R> {
             delivered: vec![start.last; sink_count],
             journal,
             is_under_pressure: false,
+            holds_sources: false,
             unjournaled: Vec::new(),
             replayed: VecDeque::new(),
         }
@@ -276,6 +279,11 @@ impl<R> Sequencing<R> {
         self.is_under_pressure = is_under_pressure;
     }
 
+    /// The process is, or is no longer, too short of memory to take anything in.
+    pub(crate) fn hold_sources(&mut self, holds_sources: bool) {
+        self.holds_sources = holds_sources;
+    }
+
     /// The next batch to send, if there is credit and a reason for one.
     pub(crate) fn next_batch(&mut self, now: Moment) -> Option<SealedBatch<R>> {
         self.held_until = None;
@@ -312,7 +320,9 @@ impl<R> Sequencing<R> {
     }
 
     fn seal(&mut self, now: Moment) -> Option<SealedBatch<R>> {
-        let is_held_back = self.is_under_pressure || !(self.journal_is_ready() || self.has_full_batch());
+        let is_held_back = self.is_under_pressure
+            || self.holds_sources
+            || !(self.journal_is_ready() || self.has_full_batch());
         let takes_frames = !is_held_back && !self.waiting.is_empty();
         let barrier_is_due = self.barrier.is_some_and(|(_, scope)| match scope {
             BarrierScope::NextBatch => true,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::memory::{MEMORY_MIN, MemoryPlan};
 use super::restart::RestartStrategy;
 use crate::state::{KeyLimitPolicy, MaxParallelism};
 
@@ -224,6 +225,7 @@ impl Settings {
                 directory.display()
             ));
         }
+        self.check_backend()?;
         if self.frame_attempts_max < 2 {
             return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
         }
@@ -254,6 +256,34 @@ impl Settings {
             return Err(format!(
                 "checkpoint-interval is {:?}; it must be at least 10 ms",
                 self.checkpoint_interval
+            ));
+        }
+        Ok(())
+    }
+    fn check_backend(&self) -> Result<(), String> {
+        let missing = match self.backend {
+            Backend::Sled { .. } if !cfg!(feature = "sled") => "sled",
+            Backend::RocksDb { .. } if !cfg!(feature = "rocksdb") => "rocksdb",
+            _ => "",
+        };
+        if !missing.is_empty() {
+            return Err(format!(
+                "the backend is {missing}, which this program was built without; use file or memory, or build \
+                 it with the cargo feature `{missing}`"
+            ));
+        }
+        if self.keys_max == Some(0) {
+            return Err("keys-max is 0; it must be at least 1".to_owned());
+        }
+        let Some(memory_max) = self.memory_max else { return Ok(()) };
+        if memory_max < MEMORY_MIN {
+            return Err(format!("memory-max is {memory_max} bytes; it must be at least 32 MiB"));
+        }
+        let batches = MemoryPlan::batch_bytes(self);
+        if batches > memory_max / 4 {
+            return Err(format!(
+                "memory-max is {memory_max} bytes, but batches alone may take {batches}: give it at least four \
+                 times that, or lower batch-bytes-max or batches-in-flight"
             ));
         }
         Ok(())

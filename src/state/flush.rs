@@ -94,6 +94,11 @@ impl Flush {
         }
     }
 
+    /// Whether it holds nothing any more.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(*self.lock(), Progress::Done | Progress::Written)
+    }
+
     fn set(&self, progress: Progress) {
         *self.lock() = progress;
         self.changed.notify_all();

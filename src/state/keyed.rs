@@ -36,6 +36,12 @@ use super::ttl::StateTtl;
 const TOUCH_ROWS_MIN: usize = 16 * 1024;
 /// Entries that are read from a part before they are written to a store, in bytes.
 const LOAD_BATCH_BYTES: usize = 1 << 20;
+/// Rows that are encoded before they are written to the store to make room.
+const WRITE_BACK_ROWS: usize = 16 * 1024;
+/// What an encoded row is taken for before any was seen, in bytes.
+const ENTRY_BYTES_FIRST: usize = 32;
+/// Tables double when they grow: a row costs one and a half times itself on average, in halves.
+const GROWTH_HALVES: usize = 3;
 /// Slots of a batch whose heap use is sampled when it ends.
 const HEAP_SAMPLES: usize = 8;
 /// Entries of a store one incremental clean-up looks at, whatever the batch.
@@ -71,6 +77,10 @@ struct Cache {
     store: Arc<dyn Store>,
     /// Entries in the store once the flush under way is done.
     stored_keys: u64,
+    /// Bytes of the entries of the flush under way.
+    flush_bytes: usize,
+    /// Bytes an encoded row takes, on average.
+    entry_bytes: usize,
     round: u8,
     flush: Option<Arc<Flush>>,
     /// Groups that changed since the last snapshot but are clean by now.
@@ -112,6 +122,11 @@ impl<K: Key> KeyedState<K> {
         &mut self.registry
     }
 
+    /// Gives the encoded form of a key of a batch to `take`.
+    pub(crate) fn with_encoded(&mut self, key: &K, take: impl FnOnce(&[u8])) {
+        take(self.encoder.encode(key).expect("a key of a batch was hashed before"));
+    }
+
     pub(crate) fn rows(&self) -> Rc<Rows> {
         Rc::clone(&self.registry.rows)
     }
@@ -144,7 +159,22 @@ impl<K: Key> KeyedState<K> {
             reason = "an estimate"
         )]
         let pointed_to = (self.row_count as f64 * self.heap_bytes) as usize;
-        self.row_count * row_bytes + pointed_to + self.timers.len() * TIMER_BYTES
+        let rows = self.row_count * row_bytes * GROWTH_HALVES / 2;
+        rows + pointed_to + self.timers.len() * TIMER_BYTES + self.flush_bytes()
+    }
+
+    /// Bytes the rows that differ from the store take once more when they are encoded, and of those on their way.
+    fn flush_bytes(&self) -> usize {
+        let Some(cache) = &self.cache else { return 0 };
+        let dirty = self.registry.rows.dirty_count()
+            * (cache.entry_bytes + EntryBatch::SPAN_BYTES + size_of::<Slot>());
+        let flush = cache.flush.as_ref().filter(|flush| !flush.is_done()).map_or(0, |_| cache.flush_bytes);
+        dirty + flush
+    }
+
+    /// The most bytes on the heap for now: less while the process is short of memory.
+    fn bytes_max(&self) -> usize {
+        self.setup.bytes_max_now()
     }
 
     /// Bytes a row takes, without what its key and values point to.
@@ -181,6 +211,9 @@ impl<K: Key> KeyedState<K> {
         if self.registry.rows.is_cache() {
             return self.resolve_cached(hashes, keys, slots);
         }
+        let bytes = self.memory_bytes();
+        self.limits.set_short(self.setup.is_short(), || bytes);
+        self.limits.can_evict = true;
         for (hash, key) in hashes.iter().zip(keys) {
             let (group, found) = self.find(*hash, key);
             let slot = match found {
@@ -221,7 +254,9 @@ impl<K: Key> KeyedState<K> {
                     limit: self.limits.describe(),
                 });
             }
-            Admission::EvictFirst => self.evict_oldest(in_use),
+            Admission::EvictFirst if self.limits.can_evict => self.evict_oldest(in_use),
+            // All keys are the batch's own: they go with the next one.
+            Admission::EvictFirst => {}
         }
         Ok(self.insert(hash, key))
     }
@@ -243,10 +278,13 @@ impl<K: Key> KeyedState<K> {
 
     /// Drops the keys that were not seen for longest, a share of all, so that this is rare.
     fn evict_oldest(&mut self, in_use: &[Slot]) {
+        // What the batch uses is the newest there is, also where a row was another key's before.
+        self.limits.seen(in_use, self.registry.rows.now());
         let mut oldest = self.limits.oldest(&self.tables, &mut self.encoder);
         let in_use: std::collections::BTreeSet<(u16, u32)> =
             in_use.iter().map(|slot| (slot.group, slot.row)).collect();
         oldest.retain(|slot| !in_use.contains(&(slot.group, slot.row)));
+        self.limits.can_evict = !oldest.is_empty();
         for slot in oldest {
             self.drop_row(slot);
             self.limits.evicted += 1;
@@ -348,11 +386,13 @@ impl<K: Key> KeyedState<K> {
             }));
         }
         self.finish_flush()?;
-        let (entries, gone) = self.encode_dirty()?;
+        let dirty = self.registry.rows.take_dirty();
+        let (entries, gone) = self.encode_rows(&dirty)?;
         let expiry = self.expiry(|_| true).map(|rules| (rules, now));
         let cache = self.cache.as_mut().expect("looked at above");
         // Until the flush is done the store would give back what these rows have lost.
         cache.leaving = gone;
+        cache.flush_bytes = entries.byte_count() + entries.len() * EntryBatch::SPAN_BYTES;
         for (group, version) in self.range.groups().zip(&mut self.versions) {
             if cache.changed.contains(group.0)
                 || self.timers.is_changed(usize::from(group.0 - self.range.start))
@@ -483,6 +523,8 @@ impl<K: Key> KeyedState<K> {
         self.cache = Some(Cache {
             store,
             stored_keys,
+            flush_bytes: 0,
+            entry_bytes: ENTRY_BYTES_FIRST,
             round: 0,
             flush: None,
             changed: GroupSet::default(),
@@ -621,7 +663,7 @@ impl<K: Key> KeyedState<K> {
             }
             self.registry.rows.wrote();
         }
-        if self.cache.is_some() && self.memory_bytes() > self.setup.bytes_max {
+        if self.cache.is_some() && self.memory_bytes() > self.bytes_max() {
             self.end_batch(0)?;
             self.make_room()?;
         }
@@ -649,7 +691,7 @@ impl<K: Key> KeyedState<K> {
         keys: &[K],
         slots: &mut Vec<Slot>,
     ) -> Result<(), StateError> {
-        if self.memory_bytes() > self.setup.bytes_max {
+        if self.memory_bytes() > self.bytes_max() {
             self.make_room()?;
         }
         let rows = Rc::clone(&self.registry.rows);
@@ -774,15 +816,18 @@ impl<K: Key> KeyedState<K> {
         Ok(())
     }
 
-    /// Encodes the rows that differ from the store, which counts as having them from now on; and the rows that may be
+    /// Encodes rows that differ from the store, which counts as having them from now on; and those of them that may be
     /// dropped once it has.
-    fn encode_dirty(&mut self) -> Result<(EntryBatch, Vec<Slot>), StateError> {
+    fn encode_rows(&mut self, dirty: &[Slot]) -> Result<(EntryBatch, Vec<Slot>), StateError> {
         let rows = Rc::clone(&self.registry.rows);
         let now = rows.now();
-        let mut entries = EntryBatch::default();
+        let cache = self.cache.as_ref().expect("dirty rows are of a store");
+        // An eighth more than on average: growing would take as much again.
+        let expected = dirty.len() * cache.entry_bytes;
+        let mut entries = EntryBatch::with_capacity(dirty.len(), expected + expected / 8);
         let mut failed = None;
         let mut gone = Vec::new();
-        for slot in rows.take_dirty() {
+        for slot in dirty.iter().copied() {
             let group = KeyGroup(self.range.start + slot.group);
             let key = self.tables[usize::from(slot.group)].key(slot.row);
             let key = self.encoder.encode(key).expect("a key in the table was encoded before");
@@ -812,6 +857,11 @@ impl<K: Key> KeyedState<K> {
                 Err(error) => failed = Some(error),
             }
         }
+        if let (Some(cache), Some(average)) =
+            (&mut self.cache, entries.byte_count().checked_div(entries.len()))
+        {
+            cache.entry_bytes = average + 1;
+        }
         match failed {
             None => Ok((entries, gone)),
             Some(error) => Err(self.cannot_encode(&error)),
@@ -820,24 +870,33 @@ impl<K: Key> KeyedState<K> {
 
     /// Brings the cache below its budget: what changed goes to the store, what was not used lately is dropped.
     fn make_room(&mut self) -> Result<(), StateError> {
-        if self.cache.is_none() || self.memory_bytes() <= self.setup.bytes_max {
+        if self.cache.is_none() || self.memory_bytes() <= self.bytes_max() {
             return Ok(());
         }
-        self.finish_flush()?;
-        let (mut entries, gone) = self.encode_dirty()?;
-        if !entries.is_empty() {
-            entries.sort();
-            let cache = self.cache.as_ref().expect("looked at above");
-            write_patiently(&*cache.store, &entries)?;
-        }
-        self.drop_gone(gone);
+        self.write_back()?;
         let round = self.cache.as_ref().expect("looked at above").round;
         self.evict(|used| used == round);
-        if self.memory_bytes() > self.setup.bytes_max / 4 * 3 {
+        if self.memory_bytes() > self.bytes_max() / 4 * 3 {
             self.evict(|_| false);
         }
         let cache = self.cache.as_mut().expect("looked at above");
         cache.round = cache.round.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Brings the store up to date, some rows at a time.
+    fn write_back(&mut self) -> Result<(), StateError> {
+        self.finish_flush()?;
+        let dirty = self.registry.rows.take_dirty();
+        for some in dirty.chunks(WRITE_BACK_ROWS) {
+            let (mut entries, gone) = self.encode_rows(some)?;
+            if !entries.is_empty() {
+                entries.sort();
+                let cache = self.cache.as_ref().expect("dirty rows are of a store");
+                write_patiently(&*cache.store, &entries)?;
+            }
+            self.drop_gone(gone);
+        }
         Ok(())
     }
 

@@ -67,7 +67,7 @@ pub(crate) use part::GroupBytes;
 pub use registry::StateRegistry;
 pub(crate) use restore::{SavedFile, SavedPart, SavedStore};
 pub(crate) use rows::Slot;
-pub(crate) use setup::StateSetup;
+pub(crate) use setup::{CACHE_SHARE_WHOLE, StateSetup};
 pub(crate) use snapshot::{SavedSnapshot, StateSnapshot};
 pub use timers::TimeDomain;
 pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};

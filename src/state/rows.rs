@@ -194,6 +194,11 @@ impl Rows {
         book.mark_dirty(slot);
     }
 
+    /// Number of rows that differ from the store.
+    pub(crate) fn dirty_count(&self) -> usize {
+        self.book.borrow().dirty.len()
+    }
+
     /// Notes in which round the row was used.
     pub(crate) fn used(&self, slot: Slot, round: u8) {
         self.book.borrow_mut().state(slot).used = round;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use super::backend::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
@@ -10,6 +10,10 @@ use super::expiry::ExpiryRules;
 use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
+use crate::sink::dead_letter::DeadLetters;
+
+/// All of what a cache may take.
+pub(crate) const CACHE_SHARE_WHOLE: u32 = 256;
 
 /// How operators hold their state; the same for all of a job.
 pub(crate) struct StateSetup {
@@ -26,6 +30,11 @@ pub(crate) struct StateSetup {
     /// Keys of one operator on the heap, over all its subtasks.
     pub(crate) keys_max: Option<u64>,
     pub(crate) policy: KeyLimitPolicy,
+    /// Where records refused at a limit are kept.
+    pub(crate) dead_letters: Option<DeadLetters>,
+    /// How much of what they may take caches should take for now, in 1/256.
+    cache_share: AtomicU32,
+    is_short: AtomicBool,
 }
 
 /// Stores opened by this process. Not by job: one that has just ended may still be removing its stores.
@@ -41,6 +50,32 @@ impl StateSetup {
             bytes_max: usize::MAX,
             keys_max: None,
             policy: KeyLimitPolicy::default(),
+            dead_letters: None,
+            cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
+            is_short: AtomicBool::new(false),
+        }
+    }
+
+    /// Sets how much of what they may take caches take from their next batch on, in 1/256, and whether state on the heap
+    /// may grow.
+    pub(crate) fn set_shortage(&self, share: u32, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
+        self.cache_share.store(share.min(CACHE_SHARE_WHOLE), Ordering::Relaxed);
+        if let Some(store) = &self.store {
+            store.set_cache_share(share.min(CACHE_SHARE_WHOLE));
+        }
+    }
+
+    /// Whether the process is short of memory.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of one cache for now.
+    pub(crate) fn bytes_max_now(&self) -> usize {
+        match self.cache_share.load(Ordering::Relaxed) {
+            CACHE_SHARE_WHOLE => self.bytes_max,
+            share => self.bytes_max / CACHE_SHARE_WHOLE as usize * share as usize,
         }
     }
 

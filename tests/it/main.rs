@@ -9,8 +9,6 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
-mod support;
-
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_file_is_harmless_or_reported;
@@ -23,6 +21,7 @@ mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
 mod a_hanging_operator_does_not_hang_the_job;
 mod a_journal_never_passes_its_limit;
+mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_poison_frame_is_skipped_and_kept;
@@ -46,9 +45,11 @@ mod foreign_files_never_prevent_a_start;
 mod leftover_segments_are_not_damage;
 mod many_clients_are_served_at_once;
 mod mutated_lines_never_harm_the_good_ones;
+mod new_keys_over_the_limit_are_met_by_policy;
 mod results_do_not_depend_on_threads_or_parallelism;
 mod saved_state_can_be_looked_at;
 mod saved_state_is_carried_over_by_a_migration;
 mod saved_state_that_does_not_fit_is_refused;
+mod support;
 mod the_memory_backend_leaves_no_files;
 mod the_reference_job_prints_running_averages;

@@ -209,6 +209,8 @@ impl JobSupervisor {
             checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
             clock_jumps: JobMetrics::get(&metrics.clock_jumps),
+            keys_evicted: JobMetrics::get(&metrics.keys_evicted),
+            memory_shortages: JobMetrics::get(&metrics.memory_shortages),
         }
     }
 

@@ -63,6 +63,9 @@ pub(crate) trait StoreFactory: Send + Sync {
     /// Name of the kind, as in the configuration.
     fn kind(&self) -> &'static str;
 
+    /// Sets how much of its budget the shared cache takes, in 1/256.
+    fn set_cache_share(&self, _share: u32) {}
+
     /// Opens an empty store in `directory`, which must not exist or be empty.
     fn create(&self, directory: &Path, expiry: Option<ExpiryRules>) -> Result<Box<dyn Store>, StoreError>;
 
@@ -160,6 +163,14 @@ struct Span {
 }
 
 impl EntryBatch {
+    /// Bytes that are kept of an entry besides the entry.
+    pub(crate) const SPAN_BYTES: usize = size_of::<Span>();
+
+    /// With room for `entries` entries of `bytes` bytes in all.
+    pub(crate) fn with_capacity(entries: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(entries) }
+    }
+
     /// Adds an entry; `encode` appends it and says whether there is one: if not, the key is deleted.
     pub(crate) fn push<E>(
         &mut self,

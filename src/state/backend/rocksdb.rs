@@ -16,6 +16,7 @@
 //! | checksums | XXH3 on every block, BLAKE3 on every file of a checkpoint | flash decays |
 //! | open files | 64 | few descriptors on a small device |
 //! | background jobs | 2 | leaves a core for the data |
+//! | compaction's buffers | 256 KiB a file | several files are open in a compaction |
 //! | `bytes_per_sync` | 1 MiB | no burst of writes at the end of a table |
 //! | log | warnings, one file of 1 MiB | does not fill a card |
 //! | statistics | off | cost on every operation |
@@ -48,6 +49,8 @@ const LEVEL_BASE_BYTES: u64 = 32 << 20;
 const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 const BYTES_PER_SYNC: u64 = 1 << 20;
+const COMPACTION_READAHEAD_BYTES: usize = 256 << 10;
+const FILE_BUFFER_BYTES: u64 = 256 << 10;
 const LOG_FILE_BYTES: usize = 1 << 20;
 const MANIFEST_FILE_BYTES: usize = 1 << 20;
 const ZSTD_LEVEL: i32 = 1;
@@ -106,6 +109,8 @@ impl RocksDbFactory {
         options.set_bottommost_compression_options(-14, ZSTD_LEVEL, 0, 0, true);
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_max_background_jobs(BACKGROUND_JOBS);
+        options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
+        options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
         options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(LOG_FILE_BYTES);
@@ -154,6 +159,12 @@ impl RocksDbFactory {
 impl StoreFactory for RocksDbFactory {
     fn kind(&self) -> &'static str {
         KIND
+    }
+
+    fn set_cache_share(&self, share: u32) {
+        // Clones are of the same cache. What write buffers take is charged to it and stays.
+        let bytes = self.budget.cache_bytes / 256 * u64::from(share) + self.budget.write_buffer_bytes;
+        self.cache.clone().set_capacity(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     fn create(&self, directory: &Path, expiry: Option<ExpiryRules>) -> Result<Box<dyn Store>, StoreError> {
