@@ -58,7 +58,7 @@ mod stream;
 pub use checkpoint::{CheckpointError, CheckpointId};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
-pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
+pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use runtime::{
     Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, Replay,
     ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
@@ -72,4 +72,6 @@ pub use state::{
     ReducingState, ReducingStateDescriptor, StateError, StateRegistry, StateTtl, StateValue, StoreError,
     TextKey, TimeDomain, TtlUpdate, TtlVisibility, ValueState, ValueStateDescriptor,
 };
-pub use stream::{Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream};
+pub use stream::{
+    Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream, UnionStream,
+};

@@ -83,8 +83,11 @@ impl Blueprint {
         supervisor: &Addr<JobSupervisor>,
     ) -> DeployedSubtask {
         let described = &self.stages[stage];
+        let streams = Stage::stream_counts(&self.stages)[stage];
         let receiver = |target: &Target| match *target {
-            Target::Stage(stage) => Receiver::Stage(later[stage].clone()),
+            Target::Stage { stage, stream } => {
+                Receiver::Stage { subtasks: later[stage].clone(), input: stream * self.parallelism + index }
+            }
             Target::Sink(sink) => Receiver::Sink(self.sinks[sink].clone()),
         };
         let progress = Arc::new(Progress::default());
@@ -97,7 +100,7 @@ impl Blueprint {
                 metrics: Arc::clone(&self.metrics),
                 state: Arc::clone(&self.state),
             },
-            input_count: if described.reads_source { 1 } else { self.parallelism },
+            input_count: if described.reads_source { 1 } else { streams * self.parallelism },
             factory: Arc::clone(&described.factory),
             receivers: described.targets.iter().map(receiver).collect(),
             coordinator: self.coordinator.clone(),

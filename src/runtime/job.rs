@@ -25,7 +25,7 @@ use crate::metrics::JobMetrics;
 use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
-use crate::stream::Topology;
+use crate::stream::{Stage, Topology};
 
 /// Room in a mailbox for messages that are not parts of batches.
 pub(crate) const CONTROL_MAILBOX: usize = 256;
@@ -100,10 +100,13 @@ async fn launch(
             .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
     })
     .start();
+    // What may be under way to one subtask.
+    let streams = Stage::stream_counts(&topology.stages).into_iter().max().unwrap_or(0).max(1);
+    let parts_max = settings.batches_in_flight * settings.parallelism * streams;
     let mut launcher = Launcher {
         sink_thread: Arbiter::new(),
         journal_thread: has_journal.then(Arbiter::new),
-        mailbox_capacity: settings.batches_in_flight * settings.parallelism + CONTROL_MAILBOX,
+        mailbox_capacity: parts_max + CONTROL_MAILBOX,
         topology,
         settings,
         metrics: Arc::clone(&metrics),

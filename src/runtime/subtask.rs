@@ -28,8 +28,8 @@ use crate::stream::ChainFactory;
 
 /// Where the parts of one tail go.
 pub(crate) enum Receiver {
-    /// One part to each subtask of a stage.
-    Stage(Vec<Addr<Subtask>>),
+    /// One part to each subtask of a stage, whose input of this number it is.
+    Stage { subtasks: Vec<Addr<Subtask>>, input: usize },
     /// The only part to a sink.
     Sink(Addr<SinkActor>),
 }
@@ -38,7 +38,7 @@ impl Receiver {
     /// Parts it takes of each batch.
     fn count(&self) -> usize {
         match self {
-            Self::Stage(subtasks) => subtasks.len(),
+            Self::Stage { subtasks, .. } => subtasks.len(),
             Self::Sink(_) => 1,
         }
     }
@@ -108,15 +108,15 @@ impl Subtask {
     }
 
     fn send(&self, header: BatchHeader, outputs: Vec<Vec<AnyPart>>) {
-        let input = self.wiring.context.index;
         for (receiver, parts) in self.wiring.receivers.iter().zip(outputs) {
             match receiver {
-                Receiver::Stage(subtasks) => {
+                Receiver::Stage { subtasks, input } => {
                     for (subtask, part) in subtasks.iter().zip(parts) {
-                        send_part(subtask, DeliverPart { header, input, part });
+                        send_part(subtask, DeliverPart { header, input: *input, part });
                     }
                 }
                 Receiver::Sink(sink) => {
+                    let input = self.wiring.context.index;
                     for part in parts {
                         send_part(sink, DeliverPart { header, input, part });
                     }
@@ -232,7 +232,11 @@ struct Failure {
     cause: OperatorError,
 }
 
-/// Processes a batch one frame at a time, in the order of a whole batch; returns a traced part for each receiver.
+/// The parts of each tail.
+type StepResult = Result<Vec<Vec<AnyPart>>, OperatorError>;
+
+/// Processes a batch one frame at a time, in the order of a whole batch; returns a traced part for each receiver. What
+/// timers do is of no frame: when they fail, none is to blame.
 fn frame_by_frame(
     chain: &mut Chain,
     header: &BatchHeader,
@@ -242,13 +246,24 @@ fn frame_by_frame(
 ) -> Result<Vec<Vec<AnyPart>>, Interruption> {
     let mut outputs: Vec<Vec<TracedPart>> =
         receivers.iter().map(|count| (0..*count).map(|_| TracedPart(Vec::new())).collect()).collect();
+    let mut step = |chain: &mut Chain, frame: Option<u64>, take: &mut dyn FnMut(&mut Chain) -> StepResult| {
+        progress.begin(Work { offset: header.offset, frame })?;
+        let results = guard(|| take(chain)).map_err(|cause| Failure { frame, cause })?;
+        for (outputs, results) in outputs.iter_mut().zip(results) {
+            for (traced, result) in outputs.iter_mut().zip(results) {
+                traced.0.push((frame, result));
+            }
+        }
+        Ok::<(), Interruption>(())
+    };
+    step(chain, None, &mut |chain| chain.begin(header))?;
     for part in parts {
-        let frames: Vec<(u64, AnyPart)> = match part.downcast::<FrameInput>() {
+        let frames: Vec<(Option<u64>, AnyPart)> = match part.downcast::<FrameInput>() {
             Ok(input) => {
                 let whole: AnyPart = input.clone();
                 let numbers = chain.head().frames(&whole);
                 let only = |frame| FrameInput { frames: Arc::clone(&input.frames), only: Some(frame) };
-                numbers.into_iter().map(|frame| (frame, Box::new(only(frame)) as AnyPart)).collect()
+                numbers.into_iter().map(|frame| (Some(frame), Box::new(only(frame)) as AnyPart)).collect()
             }
             Err(part) => {
                 let traced: Box<TracedPart> = part.downcast().expect("every stage goes frame by frame");
@@ -256,16 +271,11 @@ fn frame_by_frame(
             }
         };
         for (frame, part) in frames {
-            progress.begin(Work { offset: header.offset, frame: Some(frame) })?;
-            let results = guard(|| chain.run(header, vec![part]))
-                .map_err(|cause| Failure { frame: Some(frame), cause })?;
-            for (outputs, results) in outputs.iter_mut().zip(results) {
-                for (traced, result) in outputs.iter_mut().zip(results) {
-                    traced.0.push((frame, result));
-                }
-            }
+            let mut part = Some(part);
+            step(chain, frame, &mut |chain| chain.frame(header, part.take().expect("called once")))?;
         }
     }
+    step(chain, None, &mut |chain| chain.end(header))?;
     Ok(outputs
         .into_iter()
         .map(|parts| parts.into_iter().map(|part| Box::new(part) as AnyPart).collect())

@@ -66,5 +66,6 @@ pub(crate) use rows::Slot;
 pub(crate) use setup::StateSetup;
 pub(crate) use snapshot::StateSnapshot;
 pub use timers::TimeDomain;
+pub(crate) use timers::{Timer, Timers};
 pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};
 pub use value::{AggregatingState, ReducingState, ValueState};
