@@ -212,6 +212,7 @@ impl Launcher {
             mailbox_capacity: self.mailbox_capacity,
             metrics: Arc::clone(&self.metrics),
             state: Arc::clone(&self.state),
+            sequencer: self.sequencer.clone(),
             coordinator: self.coordinator.clone(),
             sinks: sinks.to_vec(),
         }

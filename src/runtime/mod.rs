@@ -10,7 +10,7 @@
 //! | actor | thread | plain part |
 //! |---|---|---|
 //! | `SourceActor` | main | `source::line_framer` |
-//! | `Sequencer` | main | `sequencing`, `pacing`, `clock` |
+//! | `Sequencer` | main | `sequencing`, `pacing`, `ticks`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
@@ -49,6 +49,7 @@ mod source_actor;
 mod stop;
 mod subtask;
 mod supervisor;
+mod ticks;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};

@@ -31,7 +31,7 @@ use crate::checkpoint::{
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
-use crate::source::OpenSource;
+use crate::source::{OpenSource, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
@@ -98,7 +98,8 @@ pub(crate) fn open(
     let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
     let sinks =
         open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
-    let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    let mut start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    start.is_recorded = topology.sources.iter().any(|source| matches!(source, SourceSpec::Recorded(_)));
     let journal = match (settings.journal, recovered, &directory) {
         (Some(journal), Some(recovered), Some(directory)) => {
             Some(open_journal(topology, journal, disk, directory, recovered, last))

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
@@ -13,7 +14,7 @@ use super::error::JobError;
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
-    ReadJournal, RequestBarrier, ResumeSealing,
+    ReadJournal, RequestBarrier, ResumeSealing, TimerSet,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -43,8 +44,8 @@ pub(crate) struct Sequencer {
     is_reading: bool,
     was_under_pressure: bool,
     clocks: SystemClocks,
-    /// A wake-up for a batch that is held is set.
-    is_waking: bool,
+    /// The wake-up that is set, and for when, in monotonic time.
+    wake_up: Option<(Duration, SpawnHandle)>,
 }
 
 impl Sequencer {
@@ -63,7 +64,7 @@ impl Sequencer {
             is_reading: false,
             was_under_pressure: false,
             clocks: SystemClocks::new(),
-            is_waking: false,
+            wake_up: None,
         }
     }
 
@@ -75,12 +76,8 @@ impl Sequencer {
             self.send(batch);
             now = self.clocks.read();
         }
-        if let Some(until) = self.sequencing.held_until().filter(|_| !self.is_waking) {
-            self.is_waking = true;
-            context.run_later(until.saturating_sub(now.monotonic), |actor, context| {
-                actor.is_waking = false;
-                actor.advance(context);
-            });
+        if let Some(until) = self.sequencing.held_until() {
+            self.wake_at(until, now.monotonic, context);
         }
         let Some(peers) = &self.peers else { return };
         let Some(journal) = &peers.journal else { return };
@@ -105,6 +102,20 @@ impl Sequencer {
                 }
             }));
         }
+    }
+
+    /// Looks again at `until`, or before.
+    fn wake_at(&mut self, until: Duration, now: Duration, context: &mut Context<Self>) {
+        match self.wake_up {
+            Some((set, _)) if set <= until => return,
+            Some((_, later)) => drop(context.cancel_future(later)),
+            None => {}
+        }
+        let wake_up = context.run_later(until.saturating_sub(now), |actor, context| {
+            actor.wake_up = None;
+            actor.advance(context);
+        });
+        self.wake_up = Some((until, wake_up));
     }
 
     fn fail(&self, error: JobError) {
@@ -285,6 +296,16 @@ impl Handler<BatchDelivered> for Sequencer {
 
     fn handle(&mut self, message: BatchDelivered, context: &mut Self::Context) {
         self.sequencing.delivered(message.attempt, message.sink, message.offset);
+        self.advance(context);
+    }
+}
+
+impl Handler<TimerSet> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, message: TimerSet, context: &mut Self::Context) {
+        let TimerSet { attempt, stage, subtask, behind, earliest } = message;
+        self.sequencing.timer_set(attempt, (stage, subtask), behind, earliest);
         self.advance(context);
     }
 }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::alignment::Alignment;
-use super::batch::{Attempt, BatchHeader, Pace};
+use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
 use super::coordinator::CheckpointCoordinator;
-use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
+use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed, TimerSet};
 use super::progress::{Halted, Progress, Work};
-use super::sequencer::{notify, send_part};
+use super::sequencer::{Sequencer, notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::Contents;
@@ -52,6 +52,7 @@ pub(crate) struct SubtaskWiring {
     pub(crate) factory: Arc<dyn ChainFactory>,
     /// One receiver for each tail.
     pub(crate) receivers: Vec<Receiver>,
+    pub(crate) sequencer: Addr<Sequencer>,
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) supervisor: Addr<JobSupervisor>,
     pub(crate) mailbox_capacity: usize,
@@ -72,12 +73,14 @@ pub(crate) struct Subtask {
     alignment: Alignment,
     /// The chain, and the attempt it was restored for.
     running: Option<(Attempt, Chain)>,
+    /// The earliest timer as the sequencer knows it.
+    earliest_timer: Option<Timestamp>,
 }
 
 impl Subtask {
     pub(crate) fn new(wiring: SubtaskWiring) -> Self {
         let alignment = Alignment::new(wiring.input_count);
-        Self { wiring, alignment, running: None }
+        Self { wiring, alignment, running: None, earliest_timer: None }
     }
 
     fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Interruption> {
@@ -99,8 +102,10 @@ impl Subtask {
                 Some(guard(|| Ok(chain.head().snapshot()?)).map_err(|cause| Failure { frame: None, cause })?)
             }
         };
+        let earliest = chain.head().next_due();
         progress.end()?;
         self.send(header, outputs);
+        self.report_timer(header.attempt, (header.offset, header.stamp), earliest);
         if let Some(snapshot) = snapshot {
             self.send_snapshot(header, snapshot);
         }
@@ -122,6 +127,20 @@ impl Subtask {
                     }
                 }
             }
+        }
+    }
+
+    /// Tells the sequencer for when the earliest timer is set, unless it knows; one that is due by now is a new one.
+    fn report_timer(
+        &mut self,
+        attempt: Attempt,
+        (behind, stamp): (Offset, Timestamp),
+        earliest: Option<Timestamp>,
+    ) {
+        let is_due = earliest.is_some_and(|time| time <= stamp);
+        if std::mem::replace(&mut self.earliest_timer, earliest) != earliest || is_due {
+            let (stage, subtask) = (self.wiring.stage, self.wiring.context.index);
+            notify(&self.wiring.sequencer, TimerSet { attempt, stage, subtask, behind, earliest });
         }
     }
 
@@ -175,8 +194,13 @@ impl Subtask {
         let wiring = &self.wiring;
         let mut chain = restored_chain(&*wiring.factory, &wiring.context, message.contents.as_deref())?;
         let key_count = chain.head().key_count();
+        let earliest = chain.head().next_due();
         self.running = Some((message.attempt, chain));
         self.wiring.progress.open();
+        let manifest = message.contents.as_ref().map(|contents| &contents.manifest);
+        let restored = manifest.map(|manifest| (manifest.offset, manifest.stamp)).unwrap_or_default();
+        self.earliest_timer = None;
+        self.report_timer(message.attempt, restored, earliest);
         Ok(key_count)
     }
 }
