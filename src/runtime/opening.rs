@@ -192,7 +192,7 @@ fn state_setup(
     setup.bytes_max = plan.state_bytes;
     setup.keys_max = settings.keys_max;
     setup.policy = settings.key_limit_policy;
-    setup.clear_work().map_err(|source| CheckpointError::Directory { path: setup.work.clone(), source })?;
+    setup.clear_work();
     Ok(Arc::new(setup))
 }
 

@@ -73,6 +73,8 @@ struct Cache {
     changed: GroupSet,
     /// Rows of the batch that are not loaded yet, with the index of their key.
     misses: Vec<(Slot, u32)>,
+    /// Empty rows that the flush under way removes from the store: until then a miss would find what was there.
+    leaving: Vec<Slot>,
 }
 
 impl<K: Key> KeyedState<K> {
@@ -440,6 +442,7 @@ impl<K: Key> KeyedState<K> {
             flush: None,
             changed: GroupSet::default(),
             misses: Vec::new(),
+            leaving: Vec::new(),
         });
         Ok(is_linked)
     }
@@ -668,10 +671,17 @@ impl<K: Key> KeyedState<K> {
 
     /// Waits until the flush under way is done, if there is one.
     fn finish_flush(&mut self) -> Result<(), StateError> {
-        match self.cache.as_mut().and_then(|cache| cache.flush.take()) {
-            Some(flush) => flush.finish().map_err(StateError::from),
-            None => Ok(()),
+        if let Some(flush) = self.cache.as_mut().and_then(|cache| cache.flush.take()) {
+            flush.finish()?;
         }
+        let leaving = self.cache.as_mut().map(|cache| std::mem::take(&mut cache.leaving));
+        let rows = Rc::clone(&self.registry.rows);
+        for slot in leaving.into_iter().flatten() {
+            if rows.is_empty(slot) && !rows.is_dirty(slot) {
+                self.drop_row(slot);
+            }
+        }
+        Ok(())
     }
 
     /// Encodes the rows that differ from the store, which counts as having them from now on.
@@ -711,7 +721,7 @@ impl<K: Key> KeyedState<K> {
                 Err(error) => failed = Some(error),
             }
         }
-        gone.into_iter().for_each(|slot| self.drop_row(slot));
+        self.cache.as_mut().expect("dirty rows are of a store").leaving.extend(gone);
         match failed {
             None => Ok(entries),
             Some(error) => Err(self.cannot_encode(&error)),
@@ -730,6 +740,8 @@ impl<K: Key> KeyedState<K> {
             let cache = self.cache.as_ref().expect("looked at above");
             write_patiently(&*cache.store, &entries)?;
         }
+        // What is empty has left the store by now.
+        self.finish_flush()?;
         let round = self.cache.as_ref().expect("looked at above").round;
         self.evict(|used| used == round);
         if self.memory_bytes() > self.setup.bytes_max / 4 * 3 {

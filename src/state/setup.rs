@@ -26,7 +26,6 @@ pub(crate) struct StateSetup {
     /// Keys of one operator on the heap, over all its subtasks.
     pub(crate) keys_max: Option<u64>,
     pub(crate) policy: KeyLimitPolicy,
-    opened: AtomicU64,
 }
 
 impl StateSetup {
@@ -39,7 +38,6 @@ impl StateSetup {
             bytes_max: usize::MAX,
             keys_max: None,
             policy: KeyLimitPolicy::default(),
-            opened: AtomicU64::new(0),
         }
     }
 
@@ -48,13 +46,20 @@ impl StateSetup {
         Self::new(Arc::new(crate::disk::RealDisk), None, std::env::temp_dir())
     }
 
-    /// Removes what an earlier process left in the directory for stores.
-    pub(crate) fn clear_work(&self) -> std::io::Result<()> {
-        if self.work.as_os_str().is_empty() { Ok(()) } else { self.disk.remove_directory(&self.work) }
+    /// Removes what an earlier process left in the directory for stores. What cannot be removed, since a job that ended in
+    /// this process is still closing its stores, is left: a new store has a directory of its own.
+    pub(crate) fn clear_work(&self) {
+        if !self.work.as_os_str().is_empty()
+            && let Err(error) = self.disk.remove_directory(&self.work)
+        {
+            tracing::warn!(directory = %self.work.display(), %error, "cannot remove earlier stores");
+        }
     }
 
     fn place(&self, operator: &str) -> Result<StorePlace, StateError> {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        // A job that ended in this process may still be closing its stores.
+        static PLACES: AtomicU64 = AtomicU64::new(0);
+        let number = PLACES.fetch_add(1, Ordering::Relaxed);
         let directory = self.work.join(format!("tidegate-store-{}-{number}", std::process::id()));
         let made =
             self.disk.remove_directory(&directory).and_then(|()| self.disk.create_directory(&directory));
