@@ -47,7 +47,11 @@ impl Disk for RealDisk {
         let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         if !directory.is_dir() {
-            let create = || DirBuilder::new().mode(DIRECTORY_MODE).create(directory);
+            // Two threads may make the same one.
+            let create = || match DirBuilder::new().mode(DIRECTORY_MODE).create(directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+                outcome => outcome,
+            };
             match create() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.create_directory(parent)?;

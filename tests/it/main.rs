@@ -33,6 +33,7 @@ mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
 mod a_stop_signal_drains_what_was_read;
 mod a_timer_fires_though_no_reading_comes;
+mod a_timer_that_fails_each_time_ends_the_job;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod bad_lines_are_counted_by_cause;
