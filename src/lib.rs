@@ -59,7 +59,7 @@ mod stream;
 pub use checkpoint::{CheckpointError, CheckpointId, Savepoint, SavepointError};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
-pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
+pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
     Offset, Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle,
@@ -74,4 +74,6 @@ pub use state::{
     ReducingState, ReducingStateDescriptor, StateError, StateRegistry, StateTtl, StateValue, StoreError,
     TextKey, TimeDomain, TtlUpdate, TtlVisibility, ValueState, ValueStateDescriptor,
 };
-pub use stream::{Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream};
+pub use stream::{
+    Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream, UnionStream,
+};

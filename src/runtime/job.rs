@@ -30,7 +30,7 @@ use crate::metrics::JobMetrics;
 use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
-use crate::stream::Topology;
+use crate::stream::{Stage, Topology};
 
 /// How long the end of a job waits for the last client of its control socket.
 const CONTROL_END_MAX: Duration = Duration::from_secs(2);
@@ -121,10 +121,13 @@ async fn launch(
         reserve: reserve.clone(),
     })
     .start();
+    // What may be under way to one subtask.
+    let streams = Stage::stream_counts(&topology.stages).into_iter().max().unwrap_or(0).max(1);
+    let parts_max = settings.batches_in_flight * settings.parallelism * streams;
     let mut launcher = Launcher {
         sink_thread: Arbiter::new(),
         journal_thread: has_journal.then(Arbiter::new),
-        mailbox_capacity: settings.batches_in_flight * settings.parallelism + CONTROL_MAILBOX,
+        mailbox_capacity: parts_max + CONTROL_MAILBOX,
         topology,
         settings,
         metrics: Arc::clone(&metrics),
@@ -261,6 +264,7 @@ impl Launcher {
             mailbox_capacity: self.mailbox_capacity,
             metrics: Arc::clone(&self.metrics),
             state: Arc::clone(&self.state),
+            sequencer: self.sequencer.clone(),
             coordinator: self.coordinator.clone(),
             sinks: sinks.to_vec(),
         }

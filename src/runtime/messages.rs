@@ -53,6 +53,17 @@ pub(crate) struct BatchDelivered {
     pub(crate) sink: usize,
 }
 
+/// Subtask → sequencer: its earliest processing-time timer behind a batch, when that changed; at most one a batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TimerSet {
+    pub(crate) attempt: Attempt,
+    pub(crate) stage: usize,
+    pub(crate) subtask: usize,
+    pub(crate) behind: Offset,
+    pub(crate) earliest: Option<Timestamp>,
+}
+
 /// Supervisor → sequencer: the receivers of batches.
 #[derive(Message)]
 #[rtype(result = "()")]

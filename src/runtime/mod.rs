@@ -10,7 +10,7 @@
 //! | actor | thread | plain part |
 //! |---|---|---|
 //! | `SourceActor` | main | `source::line_framer` |
-//! | `Sequencer` | main | `sequencing`, `pacing`, `clock` |
+//! | `Sequencer` | main | `sequencing`, `pacing`, `ticks`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
@@ -60,6 +60,9 @@ mod source_actor;
 mod stop;
 mod subtask;
 mod supervisor;
+mod ticks;
+#[cfg(test)]
+mod timer_simulation_tests;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};

@@ -44,7 +44,7 @@ use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
 use crate::sink::dead_letter::DeadLetters;
-use crate::source::OpenSource;
+use crate::source::{OpenSource, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
@@ -147,7 +147,7 @@ fn open_once(
         let path = path.to_owned();
         move |source| CheckpointError::Directory { path, source }
     };
-    state.clear_work().map_err(cannot_use(&state.work))?;
+    state.clear_work();
     let savepoints = folder.as_ref().map(|folder| folder.join("savepoints"));
     if let Some(savepoints) = &savepoints {
         remove_unfinished(&**disk, savepoints).map_err(cannot_use(savepoints))?;
@@ -184,7 +184,8 @@ fn open_once(
     if contents.is_none() && begins_at.offset < last {
         report_repeated(topology, &mut sinks, (begins_at.offset.next(), last))?;
     }
-    let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    let mut start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    start.is_recorded = topology.sources.iter().any(|source| matches!(source, SourceSpec::Recorded(_)));
     let journal = match (settings.journal, recovered, &directory, reserve) {
         (Some(journal), Some(recovered), Some(directory), Some(reserve)) => {
             Some(open_journal(topology, journal, disk, directory, recovered, (last, reserve)))

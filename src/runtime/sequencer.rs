@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
@@ -14,7 +15,7 @@ use super::memory_watch::{LOOK_INTERVAL, ProcessMemory};
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
-    ReadJournal, RequestBarrier, ResumeSealing, Room,
+    ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -46,8 +47,8 @@ pub(crate) struct Sequencer {
     clocks: SystemClocks,
     /// What is looked at now and then where memory is limited.
     memory: Option<ProcessMemory>,
-    /// A wake-up for a batch that is held is set.
-    is_waking: bool,
+    /// The wake-up that is set, and for when, in monotonic time.
+    wake_up: Option<(Duration, SpawnHandle)>,
 }
 
 impl Sequencer {
@@ -68,7 +69,7 @@ impl Sequencer {
             was_under_pressure: false,
             clocks: SystemClocks::new(),
             memory,
-            is_waking: false,
+            wake_up: None,
         }
     }
 
@@ -80,12 +81,8 @@ impl Sequencer {
             self.send(batch);
             now = self.clocks.read();
         }
-        if let Some(until) = self.sequencing.held_until().filter(|_| !self.is_waking) {
-            self.is_waking = true;
-            context.run_later(until.saturating_sub(now.monotonic), |actor, context| {
-                actor.is_waking = false;
-                actor.advance(context);
-            });
+        if let Some(until) = self.sequencing.held_until() {
+            self.wake_at(until, now.monotonic, context);
         }
         let Some(peers) = &self.peers else { return };
         let Some(journal) = &peers.journal else { return };
@@ -120,6 +117,20 @@ impl Sequencer {
         }
         self.sequencing.hold_sources(measures.holds_sources);
         self.advance(context);
+    }
+
+    /// Looks again at `until`, or before.
+    fn wake_at(&mut self, until: Duration, now: Duration, context: &mut Context<Self>) {
+        match self.wake_up {
+            Some((set, _)) if set <= until => return,
+            Some((_, later)) => drop(context.cancel_future(later)),
+            None => {}
+        }
+        let wake_up = context.run_later(until.saturating_sub(now), |actor, context| {
+            actor.wake_up = None;
+            actor.advance(context);
+        });
+        self.wake_up = Some((until, wake_up));
     }
 
     fn fail(&self, error: JobError) {
@@ -303,6 +314,16 @@ impl Handler<BatchDelivered> for Sequencer {
 
     fn handle(&mut self, message: BatchDelivered, context: &mut Self::Context) {
         self.sequencing.delivered(message.attempt, message.sink, message.offset);
+        self.advance(context);
+    }
+}
+
+impl Handler<TimerSet> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, message: TimerSet, context: &mut Self::Context) {
+        let TimerSet { attempt, stage, subtask, behind, earliest } = message;
+        self.sequencing.timer_set(attempt, (stage, subtask), behind, earliest);
         self.advance(context);
     }
 }

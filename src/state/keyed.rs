@@ -569,6 +569,9 @@ impl<K: Key> KeyedState<K> {
                 if KeyGroup::of(super::key::hash_encoded(key), self.groups) != group {
                     return Err(reader.malformed("a timer of this key group"));
                 }
+                if postcard::from_bytes::<K>(key).is_err() {
+                    return Err(reader.malformed("a timer's key of the declared type"));
+                }
                 self.timers.set(domain, time, key);
             }
         }

@@ -70,5 +70,6 @@ pub(crate) use rows::Slot;
 pub(crate) use setup::{CACHE_SHARE_WHOLE, StateSetup};
 pub(crate) use snapshot::{SavedSnapshot, StateSnapshot};
 pub use timers::TimeDomain;
+pub(crate) use timers::{Timer, Timers};
 pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};
 pub use value::{AggregatingState, ReducingState, ValueState};

@@ -84,9 +84,14 @@ impl StateSetup {
         Self::new(Arc::new(crate::disk::RealDisk), None, std::env::temp_dir())
     }
 
-    /// Removes what an earlier process left in the directory for stores.
-    pub(crate) fn clear_work(&self) -> std::io::Result<()> {
-        if self.work.as_os_str().is_empty() { Ok(()) } else { self.disk.remove_directory(&self.work) }
+    /// Removes what an earlier process left in the directory for stores. What cannot be removed, since a job that ended in
+    /// this process is still closing its stores, is left: a new store has a directory of its own.
+    pub(crate) fn clear_work(&self) {
+        if !self.work.as_os_str().is_empty()
+            && let Err(error) = self.disk.remove_directory(&self.work)
+        {
+            tracing::warn!(directory = %self.work.display(), %error, "cannot remove earlier stores");
+        }
     }
 
     fn place(&self, operator: &str) -> Result<StorePlace, StateError> {

@@ -358,7 +358,12 @@ impl<H: 'static, K: Key> Bench<H, K> {
 
     /// Takes all timers due at `now`, in firing order.
     pub(super) fn take_due(&mut self, domain: TimeDomain, now: i64) -> Vec<(i64, K)> {
-        let due = |subtask: &mut Subtask<H, K>| subtask.state.timers().take_due(domain, now, usize::MAX);
+        let due = |subtask: &mut Subtask<H, K>| {
+            let timers = subtask.state.timers();
+            let due: Vec<Timer> = timers.due(domain, now).cloned().collect();
+            due.iter().for_each(|timer| timers.remove(domain, timer));
+            due
+        };
         let mut due: Vec<Timer> = self.subtasks.iter_mut().flat_map(due).collect();
         due.sort();
         self.step();
