@@ -35,8 +35,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// The one line that says what ended the command.
 pub fn message(error: &anyhow::Error) -> String {
-    // A job's error names its cause itself; a context does not.
-    if error.is::<JobError>() { error.to_string() } else { format!("{error:#}") }
+    // These name their cause themselves; a context does not.
+    let names_cause = error.is::<JobError>() || error.is::<ControlError>() || error.is::<InspectionError>();
+    if names_cause { error.to_string() } else { format!("{error:#}") }
 }
 
 fn job_exit_code(error: &JobError) -> u8 {

@@ -55,7 +55,8 @@ fn while_it_goes_on() {
     assert!(socket.exists(), "a killed process leaves its socket");
     let alone = savepoint(&data, &[]);
     assert_eq!(alone.code, Some(69), "{}", alone.stderr);
-    assert!(alone.stderr.contains("no job runs"), "{}", alone.stderr);
+    assert_eq!(alone.stderr.matches("no job runs").count(), 1, "{}", alone.stderr);
+    assert_eq!(alone.stderr.matches("refused").count(), 1, "the cause is said once: {}", alone.stderr);
     // The next process makes its own, and goes on from the journal, not from a savepoint.
     let running = Demo::listen().journaled("always").checkpoint_dir(&data).start();
     let mut client = TcpStream::connect(running.listening_at()).unwrap();

@@ -16,6 +16,9 @@ use std::ops::ControlFlow;
 use super::backend::{Store, StoreError, split_store_key};
 use super::key_group::{GroupSet, KeyGroup};
 
+/// Takes a key group, a key and its entry.
+pub(crate) type VisitEntry<'a> = &'a mut dyn FnMut(KeyGroup, &[u8], &[u8]) -> ControlFlow<()>;
+
 /// Visits the entries a saved store holds of `groups`, in key order.
 ///
 /// # Errors
@@ -23,7 +26,7 @@ use super::key_group::{GroupSet, KeyGroup};
 pub(crate) fn visit_store(
     store: &dyn Store,
     groups: &GroupSet,
-    visit: &mut dyn FnMut(KeyGroup, &[u8], &[u8]) -> ControlFlow<()>,
+    visit: VisitEntry<'_>,
 ) -> Result<(), StoreError> {
     store.scan(&[], &mut |store_key, entry| match split_store_key(store_key) {
         Some((group, key)) if groups.contains(group.0) => visit(group, key, entry),
