@@ -7,11 +7,7 @@
 //!   with checkpoints and without.
 //!
 //! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size. The data comes from a fixed seed.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a bench reads what the engine wrote"
-)]
+#![expect(clippy::disallowed_methods, reason = "a bench reads what the engine wrote")]
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
 
 #[path = "../running_average/data.rs"]

@@ -164,10 +164,6 @@ mod tests {
         fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
             Ok(None)
         }
-
-        fn memory_bytes(&self) -> u64 {
-            0
-        }
     }
 
     fn flush(failures: usize) -> (Arc<Counter>, Flush) {

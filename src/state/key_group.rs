@@ -119,6 +119,7 @@ impl GroupSet {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.iter().copied()
     }

@@ -205,8 +205,4 @@ impl Store for PlacedStore {
     fn set_now(&self, now: i64) {
         self.store.set_now(now);
     }
-
-    fn memory_bytes(&self) -> u64 {
-        self.store.memory_bytes()
-    }
 }

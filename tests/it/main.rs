@@ -13,6 +13,7 @@ mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_file_is_harmless_or_reported;
 mod a_damaged_journal_is_reported_and_the_job_starts;
+mod a_damaged_store_is_rebuilt;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;

@@ -53,9 +53,6 @@ pub(crate) trait Store: Send + Sync {
 
     /// Tells the clean-up in compactions what time it is, in milliseconds.
     fn set_now(&self, _now: i64) {}
-
-    /// Bytes of memory it takes.
-    fn memory_bytes(&self) -> u64;
 }
 
 /// Opens stores of one kind. One value for a job: caches and write buffers are shared by all its stores.

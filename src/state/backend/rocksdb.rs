@@ -147,7 +147,6 @@ impl RocksDbFactory {
         Ok(Box::new(RocksDbStore {
             database,
             directory: directory.to_owned(),
-            cache: self.cache.clone(),
             identity,
             opening: super::new_identity(),
             now,
@@ -184,7 +183,6 @@ impl StoreFactory for RocksDbFactory {
 struct RocksDbStore {
     database: DB,
     directory: PathBuf,
-    cache: Cache,
     identity: u64,
     opening: u64,
     now: Arc<AtomicI64>,
@@ -270,10 +268,6 @@ impl Store for RocksDbStore {
 
     fn set_now(&self, now: i64) {
         self.now.store(now, Ordering::Relaxed);
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.cache.get_usage() as u64
     }
 }
 

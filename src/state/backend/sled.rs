@@ -36,7 +36,7 @@ impl StoreFactory for SledFactory {
             .flush_every_ms(None)
             .open()
             .map_err(|error| failed(directory, &error))?;
-        Ok(Box::new(SledStore { database, directory: directory.to_owned(), budget: self.budget }))
+        Ok(Box::new(SledStore { database, directory: directory.to_owned() }))
     }
 
     fn open(&self, directory: &Path, _: Option<ExpiryRules>, _: u64) -> Result<Box<dyn Store>, StoreError> {
@@ -52,7 +52,6 @@ impl StoreFactory for SledFactory {
 struct SledStore {
     database: sled::Db,
     directory: PathBuf,
-    budget: StoreBudget,
 }
 
 fn failed(path: &Path, error: &sled::Error) -> StoreError {
@@ -93,9 +92,5 @@ impl Store for SledStore {
 
     fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
         Ok(None)
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.budget.cache_bytes
     }
 }
