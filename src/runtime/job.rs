@@ -59,8 +59,10 @@ pub(crate) fn run_on(
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
+    let state = Arc::clone(&opened.state);
     let outcome = system.block_on(launch(topology, settings, stop, opened));
     System::current().stop();
+    state.wait_until_closed();
     outcome
 }
 

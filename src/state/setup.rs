@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::backend::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
@@ -11,6 +12,11 @@ use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
 use crate::sink::dead_letter::DeadLetters;
+
+/// How long the end of a job waits for its stores to be closed.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Pause between two looks at that.
+const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
 /// All of what a cache may take.
 pub(crate) const CACHE_SHARE_WHOLE: u32 = 256;
@@ -36,6 +42,8 @@ pub(crate) struct StateSetup {
     cache_share: AtomicU32,
     is_short: AtomicBool,
     opened: AtomicU64,
+    /// Each open store has one.
+    open: Arc<()>,
 }
 
 impl StateSetup {
@@ -52,6 +60,7 @@ impl StateSetup {
             cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
             is_short: AtomicBool::new(false),
             opened: AtomicU64::new(0),
+            open: Arc::new(()),
         }
     }
 
@@ -62,6 +71,15 @@ impl StateSetup {
         self.cache_share.store(share.min(CACHE_SHARE_WHOLE), Ordering::Relaxed);
         if let Some(store) = &self.store {
             store.set_cache_share(share.min(CACHE_SHARE_WHOLE));
+        }
+    }
+
+    /// Waits until every store is closed: a process that ends while a thread closes one may be aborted by the store's
+    /// library. An operator that never returns keeps its store open, so the wait is bounded.
+    pub(crate) fn wait_until_closed(&self) {
+        let since = Instant::now();
+        while Arc::strong_count(&self.open) > 1 && since.elapsed() < CLOSE_WAIT_MAX {
+            std::thread::sleep(CLOSE_PAUSE);
         }
     }
 
@@ -98,7 +116,7 @@ impl StateSetup {
             path: directory.clone(),
             source,
         })?;
-        Ok(StorePlace { disk: Arc::clone(&self.disk), directory })
+        Ok(StorePlace { disk: Arc::clone(&self.disk), directory, _open: Arc::clone(&self.open) })
     }
 
     /// An empty store.
@@ -162,6 +180,7 @@ impl StateSetup {
 struct StorePlace {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    _open: Arc<()>,
 }
 
 impl Drop for StorePlace {
