@@ -62,6 +62,8 @@ pub(crate) fn run_on(
     let state = Arc::clone(&opened.state);
     let outcome = system.block_on(launch(topology, settings, stop, opened));
     System::current().stop();
+    // With it goes the supervisor, and with that the subtasks' threads and their stores.
+    drop(system);
     state.wait_until_closed();
     outcome
 }
