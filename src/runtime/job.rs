@@ -67,9 +67,13 @@ pub(crate) fn run_on(
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
+    let state = Arc::clone(&opened.state);
     let outcome =
         system.block_on(launch(topology, settings, Asked { handle: handle.clone(), requests }, opened));
     System::current().stop();
+    // With it goes the supervisor, and with that the subtasks' threads and their stores.
+    drop(system);
+    state.wait_until_closed();
     outcome
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use super::backend::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
@@ -11,6 +12,11 @@ use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
 use crate::sink::dead_letter::DeadLetters;
+
+/// How long the end of a job waits for its stores to be closed.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Pause between two looks at that.
+const CLOSE_PAUSE: Duration = Duration::from_millis(2);
 
 /// All of what a cache may take.
 pub(crate) const CACHE_SHARE_WHOLE: u32 = 256;
@@ -35,6 +41,8 @@ pub(crate) struct StateSetup {
     /// How much of what they may take caches should take for now, in 1/256.
     cache_share: AtomicU32,
     is_short: AtomicBool,
+    /// Each open store has one.
+    open: Arc<()>,
 }
 
 /// Stores opened by this process. Not by job: one that has just ended may still be removing its stores.
@@ -53,6 +61,7 @@ impl StateSetup {
             dead_letters: None,
             cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
             is_short: AtomicBool::new(false),
+            open: Arc::new(()),
         }
     }
 
@@ -63,6 +72,15 @@ impl StateSetup {
         self.cache_share.store(share.min(CACHE_SHARE_WHOLE), Ordering::Relaxed);
         if let Some(store) = &self.store {
             store.set_cache_share(share.min(CACHE_SHARE_WHOLE));
+        }
+    }
+
+    /// Waits until every store is closed: a process that ends while a thread closes one may be aborted by the store's
+    /// library. An operator that never returns keeps its store open, so the wait is bounded.
+    pub(crate) fn wait_until_closed(&self) {
+        let since = Instant::now();
+        while Arc::strong_count(&self.open) > 1 && since.elapsed() < CLOSE_WAIT_MAX {
+            std::thread::sleep(CLOSE_PAUSE);
         }
     }
 
@@ -104,7 +122,7 @@ impl StateSetup {
             path: directory.clone(),
             source,
         })?;
-        Ok(StorePlace { disk: Arc::clone(&self.disk), directory })
+        Ok(StorePlace { disk: Arc::clone(&self.disk), directory, _open: Arc::clone(&self.open) })
     }
 
     /// An empty store.
@@ -168,6 +186,7 @@ impl StateSetup {
 struct StorePlace {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    _open: Arc<()>,
 }
 
 impl Drop for StorePlace {

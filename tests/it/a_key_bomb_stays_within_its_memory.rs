@@ -1,8 +1,8 @@
 //! A new key with each reading: whatever the backend and the policy, the process stays within its memory, and its counters
 //! tell what was done.
 //!
-//! Each program runs in a memory cgroup half as large again as its `--memory-max`: being killed there fails the test. The
-//! full size is `make stress`; these are a tenth of it.
+//! Each program runs in a memory cgroup half as large again as its `--memory-max`: being killed there fails the test.
+//! Figures at full size are in `docs/state.md`.
 
 use std::fmt::Write;
 
