@@ -62,8 +62,8 @@ pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
-    Offset, Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle,
-    Timestamp,
+    Offset, PendingSavepoint, Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash,
+    StopHandle, Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};

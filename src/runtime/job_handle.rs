@@ -23,6 +23,23 @@ pub enum AfterSavepoint {
 /// Where the outcome of a request for a savepoint goes.
 pub(crate) type SavepointAnswer = oneshot::Sender<Result<Savepoint, SavepointError>>;
 
+/// A savepoint that was asked for.
+#[derive(Debug)]
+#[must_use = "whether it was taken is known only to who waits for it"]
+pub struct PendingSavepoint {
+    outcome: oneshot::Receiver<Result<Savepoint, SavepointError>>,
+}
+
+impl PendingSavepoint {
+    /// Waits for the savepoint. Not to be called in asynchronous code.
+    ///
+    /// # Errors
+    /// See [`JobHandle::savepoint`].
+    pub fn wait(self) -> Result<Savepoint, SavepointError> {
+        self.outcome.blocking_recv().unwrap_or(Err(SavepointError::JobEnded))
+    }
+}
+
 /// A request for a savepoint.
 #[derive(Debug)]
 pub(crate) struct SavepointRequest {
@@ -83,10 +100,23 @@ impl JobHandle {
     /// See [`SavepointError`]. With [`AfterSavepoint::Stop`], [`SavepointError::Write`] may come after the job has
     /// stopped, with its last checkpoint; any other leaves it running.
     pub fn savepoint(&self, to: Option<PathBuf>, after: AfterSavepoint) -> Result<Savepoint, SavepointError> {
+        self.ask_for_savepoint(to, after)?.wait()
+    }
+
+    /// Asks for a savepoint as [`savepoint`](Self::savepoint) does, and comes back at once unless many have been asked for:
+    /// asked before the job runs, it is the first thing the job does.
+    ///
+    /// # Errors
+    /// [`SavepointError::JobEnded`].
+    pub fn ask_for_savepoint(
+        &self,
+        to: Option<PathBuf>,
+        after: AfterSavepoint,
+    ) -> Result<PendingSavepoint, SavepointError> {
         let (answer, outcome) = oneshot::channel();
         let request = SavepointRequest { to, after, answer };
         self.requests.blocking_send(request).map_err(|_| SavepointError::JobEnded)?;
-        outcome.blocking_recv().unwrap_or(Err(SavepointError::JobEnded))
+        Ok(PendingSavepoint { outcome })
     }
 
     pub(crate) fn stop_handle(&self) -> StopHandle {

@@ -70,7 +70,7 @@ pub(crate) use clock::wall_time;
 pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
 pub(crate) use job::run;
-pub use job_handle::{AfterSavepoint, JobHandle};
+pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

@@ -121,12 +121,11 @@ fn run_with_savepoint(
     to: &Path,
 ) -> (Vec<String>, Savepoint) {
     let handle = JobHandle::new();
-    let (taker, to) = (handle.clone(), to.to_owned());
     // Asked for before the job runs, so that it comes early.
-    let taken = std::thread::spawn(move || taker.savepoint(Some(to), AfterSavepoint::GoOn));
+    let asked = handle.ask_for_savepoint(Some(to.to_owned()), AfterSavepoint::GoOn).unwrap();
     let (results, report) = run(settings(backend, parallelism), batches, &handle);
     assert_eq!(report.checkpoints_failed, 0);
-    (results, taken.join().unwrap().expect("it is taken"))
+    (results, asked.wait().expect("it is taken"))
 }
 
 /// The batches behind the first `readings` readings.

@@ -73,13 +73,11 @@ fn run(backend: Backend, keys: usize, savepoint: Option<&Path>) {
         .name("keeper")
         .collect_into(&Collected::new());
     let handle = JobHandle::new();
-    let taken = savepoint.map(|to| {
-        let (taker, to) = (handle.clone(), to.to_owned());
-        std::thread::spawn(move || taker.savepoint(Some(to), AfterSavepoint::GoOn))
-    });
+    let asked =
+        savepoint.map(|to| handle.ask_for_savepoint(Some(to.to_owned()), AfterSavepoint::GoOn).unwrap());
     environment.execute_with(&handle).expect("it ends in order");
-    if let Some(taken) = taken {
-        taken.join().unwrap().expect("it is taken");
+    if let Some(asked) = asked {
+        asked.wait().expect("it is taken");
     }
 }
 

@@ -128,10 +128,9 @@ fn a_savepoint_is_migrated_onto_the_heap() {
         environment.execute_with(handle).expect("it ends in order")
     };
     let handle = JobHandle::new();
-    let (taker, to) = (handle.clone(), path.clone());
-    let taken = std::thread::spawn(move || taker.savepoint(Some(to), AfterSavepoint::GoOn));
+    let asked = handle.ask_for_savepoint(Some(path.clone()), AfterSavepoint::GoOn).unwrap();
     job(Settings::default(), &handle);
-    let savepoint = taken.join().unwrap().expect("it is taken");
+    let savepoint = asked.wait().expect("it is taken");
     let saved = files_below(&path);
     let again = |state: ValueStateDescriptor<(i64, u32)>| {
         let settings = Settings { start: Start::Savepoint(path.clone()), ..Settings::default() };
