@@ -191,6 +191,17 @@ impl EntryBatch {
         Ok(is_there)
     }
 
+    /// Adds an entry as it is.
+    pub(crate) fn put(&mut self, group: KeyGroup, key: &[u8], entry: &[u8]) {
+        let pushed = self.push(group, key, |out| {
+            out.extend_from_slice(entry);
+            Ok::<bool, std::convert::Infallible>(true)
+        });
+        match pushed {
+            Ok(is_there) => debug_assert!(is_there),
+        }
+    }
+
     /// Puts the entries in the order of their keys. A key occurs once.
     pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;

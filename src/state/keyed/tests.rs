@@ -1,4 +1,6 @@
 use super::*;
+use crate::state::key_group::GroupSet;
+use crate::state::restore::SavedPart;
 use crate::state::{ValueState, ValueStateDescriptor};
 
 fn state(range: KeyGroupRange) -> (KeyedState<i64>, ValueState<i64>) {
