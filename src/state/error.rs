@@ -2,7 +2,8 @@
 
 use super::key_group::MaxParallelism;
 
-/// Why state could not be declared, snapshotted or restored. All are permanent: the job must not start with them.
+/// Why state could not be declared, snapshotted or restored. All but [`Self::Store`] are permanent: the job must not start with
+/// them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -110,4 +111,15 @@ pub enum StateError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] super::backend::StoreError),
+}
+
+impl StateError {
+    /// Whether what failed would succeed if there were room on the disk.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } => crate::disk::is_full(source),
+            Self::Store(error) => error.is_full,
+            _ => false,
+        }
+    }
 }

@@ -33,6 +33,7 @@ mod list;
 mod list_state;
 mod map;
 pub(crate) mod part;
+mod placed_store;
 mod registry;
 mod restore;
 mod rows;
@@ -42,6 +43,7 @@ mod table;
 mod timers;
 mod ttl;
 mod value;
+mod waiting;
 
 pub use backend::StoreError;
 #[cfg(feature = "rocksdb")]

@@ -20,6 +20,7 @@ mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
+mod a_full_disk_under_a_store_is_waited_for;
 mod a_hanging_operator_does_not_hang_the_job;
 mod a_journal_never_passes_its_limit;
 mod a_key_bomb_stays_within_its_memory;

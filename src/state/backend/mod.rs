@@ -51,6 +51,11 @@ pub(crate) trait Store: Send + Sync {
     /// checkpoints are written as parts.
     fn pin(&self) -> Result<Option<PinnedFiles>, StoreError>;
 
+    /// Whether it takes writes again by itself once a full disk has room; if not, it has to be built anew.
+    fn outlives_full_disk(&self) -> bool {
+        true
+    }
+
     /// Tells the clean-up in compactions what time it is, in milliseconds.
     fn set_now(&self, _now: i64) {}
 }

@@ -260,7 +260,7 @@ impl<K: Key> KeyedState<K> {
         }
         cache.changed = GroupSet::default();
         let timers = self.timers.share();
-        let flush = Arc::new(Flush::new(Arc::clone(&cache.store), entries));
+        let flush = Arc::new(Flush::new(Arc::clone(&cache.store), Arc::clone(&self.setup.waiting), entries));
         cache.flush = Some(Arc::clone(&flush));
         let state = StoreState {
             header,
@@ -299,7 +299,7 @@ impl<K: Key> KeyedState<K> {
             if !entries.is_empty() {
                 entries.sort();
                 let cache = self.cache.as_ref().expect("dirty rows are of a store");
-                write_patiently(&*cache.store, &entries)?;
+                write_patiently(&*cache.store, &self.setup.waiting, &entries)?;
             }
             self.drop_gone(gone);
         }

@@ -216,7 +216,7 @@ impl<K: Key> KeyedState<K> {
         let mut entries = std::mem::take(entries);
         let cache = self.cache.as_mut().expect("raw entries go to a store");
         entries.sort();
-        write_patiently(&*cache.store, &entries)?;
+        write_patiently(&*cache.store, &self.setup.waiting, &entries)?;
         cache.stored_keys += entries.len() as u64;
         Ok(())
     }
