@@ -87,6 +87,19 @@ pub enum StateError {
         /// The subtask's limit.
         limit: String,
     },
+    /// More timers than memory.
+    #[error(
+        "operator {operator:?} has {timers} timers set in one subtask; its memory is enough for {limit}: \
+         raise memory-max or parallelism, or set fewer"
+    )]
+    TooManyTimers {
+        /// Operator whose timers they are.
+        operator: String,
+        /// Timers that are set.
+        timers: usize,
+        /// The most that fit.
+        limit: usize,
+    },
     /// The state was saved by a backend this program was built without.
     #[error(
         "state of operator {operator:?} was saved by the {backend} backend, which this program was built without; \

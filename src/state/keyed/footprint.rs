@@ -2,6 +2,7 @@
 
 use super::KeyedState;
 use crate::state::backend::EntryBatch;
+use crate::state::error::StateError;
 use crate::state::key::Key;
 use crate::state::rows::Slot;
 use crate::state::table::KeyTable;
@@ -37,6 +38,19 @@ impl<K: Key> KeyedState<K> {
             * (cache.entry_bytes + EntryBatch::SPAN_BYTES + size_of::<Slot>());
         let flush = cache.flush.as_ref().filter(|flush| !flush.is_done()).map_or(0, |_| cache.flush_bytes);
         dirty + flush
+    }
+
+    /// Timers are on the heap whatever the backend, and nothing can take their place.
+    ///
+    /// # Errors
+    /// [`StateError::TooManyTimers`] when they take more than all of what the state may.
+    pub(super) fn check_timers(&self) -> Result<(), StateError> {
+        let (timers, limit) = (self.timers.len(), self.setup.bytes_max / TIMER_BYTES);
+        if timers <= limit {
+            return Ok(());
+        }
+        let operator = self.registry.operator.clone();
+        Err(StateError::TooManyTimers { operator, timers, limit })
     }
 
     /// The most bytes on the heap for now: less while the process is short of memory.

@@ -266,7 +266,7 @@ impl<K: Key> KeyedState<K> {
             }
         }
         rows.return_candidates(candidates);
-        Ok(())
+        self.check_timers()
     }
 
     /// Shares the state as it is now; later writes copy what they change. Constant time in the number of keys on the
