@@ -50,19 +50,24 @@ mod journal;
 mod metrics;
 mod mutants;
 mod operator;
+mod remote;
 mod runtime;
 mod sink;
 mod source;
 mod state;
 mod stream;
 
-pub use checkpoint::{CheckpointError, CheckpointId};
+pub use checkpoint::{
+    ArchiveError, ArchiveKey, CheckpointError, CheckpointId, Connectivity, ShippingStatus, Trust, Unusable,
+    UploadLimits, UploadWindow, Verification,
+};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
+pub use remote::{RemoteError, RemoteName};
 pub use runtime::{
-    Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, Replay,
-    ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
+    Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, RemoteSettings,
+    Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};

@@ -5,21 +5,33 @@
 //! `file`. What a store returns from `newest` was verified byte by byte; a damaged checkpoint is set aside and the
 //! one before it is used.
 //!
+//! What is completed can be shipped to a remote: `archive`.
+//!
 //! Nothing here knows of actors.
 
+mod archive;
 mod error;
 mod heap;
 mod history;
 mod increment;
 mod manifest;
 mod pending;
+mod pins;
 mod spool;
 
+pub(crate) use archive::{
+    Archive, ChunkSizes, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step, Turn, Wanted,
+};
+pub use archive::{
+    ArchiveError, ArchiveKey, Connectivity, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow,
+    Verification,
+};
 pub use error::CheckpointError;
 pub(crate) use heap::HeapStore;
 pub(crate) use history::History;
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
+pub(crate) use pins::Pins;
 pub(crate) use spool::Spool;
 
 use crate::runtime::Offset;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval};
 use crate::runtime::JournalSync;
 use crate::source::Retry;
@@ -14,8 +15,8 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
-  69   the source is not available: the port is in use, or the server cannot be reached
-  70   an operator kept failing or hanging, the runtime failed, or `journal` or `replay` found damage
+  69   the source is not available: the port is in use, or the server or the remote cannot be reached
+  70   an operator kept failing or hanging, the runtime failed, or `journal`, `checkpoint`, `restore` or `replay` found damage
   73   the checkpoint directory cannot be used
   74   results or the last checkpoint could not be written
   78   a setting is wrong, the saved state does not fit the job, or `replay` lacks the batches asked for
@@ -45,6 +46,14 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Demo(Box<DemoArguments>),
 
+    /// Bring a checkpoint from a remote to an empty data directory
+    #[command(after_help = EXIT_CODES)]
+    Restore(RestoreArguments),
+
+    /// Look at the checkpoints of a data directory or on a remote
+    #[command(after_help = EXIT_CODES)]
+    Checkpoint(CheckpointCommand),
+
     /// Look at a journal, also one copied from another device; changes nothing
     Journal(JournalCommand),
 
@@ -55,6 +64,88 @@ pub enum Command {
     /// use.
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayArguments),
+}
+
+/// Which archive on a remote, and what of it is believed.
+#[derive(Debug, Args)]
+pub struct ArchiveArguments {
+    /// Name of the device on the remote [default: the host's name]
+    #[arg(long, value_name = "NAME", help_heading = "Remote")]
+    pub device: Option<String>,
+
+    /// File with the key that authenticates what is on the remote: 64 hexadecimal digits, readable by you only
+    #[arg(long, value_name = "FILE", help_heading = "Remote")]
+    pub remote_key: Option<PathBuf>,
+
+    /// Believe whoever can write to the remote
+    #[arg(long, help_heading = "Remote")]
+    pub allow_unsigned: bool,
+}
+
+/// Arguments of `tidegate restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The remote, such as file:///mnt/backup
+    #[arg(long, value_name = "URI")]
+    pub remote: String,
+
+    /// The directory for `tidegate demo --checkpoint-dir`; it must hold nothing of the job yet
+    #[arg(long, value_name = "DIR", visible_alias = "checkpoint-dir", required_unless_present = "list")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// List what could be restored, and do nothing
+    #[arg(long)]
+    pub list: bool,
+
+    /// Restore this checkpoint [default: the newest that is whole]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<u64>,
+
+    /// Read and verify every byte, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Restore also what is older than what this directory has seen
+    #[arg(long)]
+    pub accept_rollback: bool,
+}
+
+/// Arguments of `tidegate checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointCommand {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: CheckpointAction,
+
+    /// A data directory, or a remote such as file:///mnt/backup
+    pub place: String,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// Only this checkpoint
+    #[arg(long, value_name = "ID")]
+    pub id: Option<u64>,
+
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointAction {
+    /// One line a checkpoint
+    List,
+    /// What a checkpoint consists of
+    Show,
+    /// Read every byte; exit 70 when something is damaged
+    Verify,
 }
 
 /// Arguments of `tidegate replay`.
@@ -185,6 +276,42 @@ pub struct DemoArguments {
     /// Start empty instead of from the newest checkpoint; old checkpoints stay until new ones replace them
     #[arg(long, help_heading = "State")]
     pub fresh: bool,
+
+    /// Ship checkpoints to this remote, such as file:///mnt/backup, and restore from it when there is nothing here
+    #[arg(long, value_name = "URI", help_heading = "Remote")]
+    pub remote: Option<String>,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// Least time between two checkpoints on the remote [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "remote", help_heading = "Remote")]
+    pub remote_interval: Option<Interval>,
+
+    /// Checkpoints kept on the remote [default: 3]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Remote")]
+    pub remote_retain: Option<u16>,
+
+    /// Most bytes sent a second, on average, such as 32KiB
+    #[arg(long, value_name = "SIZE", requires = "remote", help_heading = "Remote")]
+    pub upload_bytes_per_second: Option<ByteSize>,
+
+    /// Most bytes sent a day (UTC), such as 20MiB
+    #[arg(long, value_name = "SIZE", requires = "remote", help_heading = "Remote")]
+    pub upload_bytes_per_day: Option<ByteSize>,
+
+    /// Hours of the day (UTC) in which checkpoints are shipped, such as 01:00-05:00
+    #[arg(long, value_name = "HH:MM-HH:MM", requires = "remote", help_heading = "Remote")]
+    pub upload_window: Option<UploadWindow>,
+
+    /// Ship although another device has taken over this one's identity
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub take_over: bool,
+
+    /// Restore also what is older than what this device has seen
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub accept_rollback: bool,
 
     /// Parallel subtasks of each stage
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]

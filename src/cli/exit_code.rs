@@ -1,7 +1,8 @@
 //! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
 
-use crate::checkpoint::CheckpointError;
+use crate::checkpoint::{ArchiveError, CheckpointError};
 use crate::config::ConfigError;
+use crate::remote::RemoteError;
 use crate::runtime::JobError;
 
 const UNAVAILABLE: u8 = 69;
@@ -15,6 +16,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(job) = error.downcast_ref::<JobError>() {
         return job_exit_code(job);
     }
+    if let Some(archive) = error.downcast_ref::<ArchiveError>() {
+        return archive_exit_code(archive);
+    }
     if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
 }
 
@@ -22,6 +26,18 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 pub fn message(error: &anyhow::Error) -> String {
     // A job's error names its cause itself; a context does not.
     if error.is::<JobError>() { error.to_string() } else { format!("{error:#}") }
+}
+
+fn archive_exit_code(error: &ArchiveError) -> u8 {
+    match error {
+        ArchiveError::Key { .. }
+        | ArchiveError::RolledBack { .. }
+        | ArchiveError::Absent { .. }
+        | ArchiveError::Remote(RemoteError::Configuration(_)) => CONFIGURATION,
+        ArchiveError::Remote(_) => UNAVAILABLE,
+        ArchiveError::Unusable { .. } | ArchiveError::NothingWhole { .. } => SOFTWARE,
+        ArchiveError::Local { .. } => CANNOT_CREATE,
+    }
 }
 
 fn job_exit_code(error: &JobError) -> u8 {
@@ -34,6 +50,7 @@ fn job_exit_code(error: &JobError) -> u8 {
         JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
         }
+        JobError::Remote(archive) => archive_exit_code(archive),
         JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
         JobError::RestartsExhausted { .. }

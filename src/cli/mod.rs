@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand.
 
+mod archive;
 mod arguments;
+mod checkpoint;
 mod demo;
 mod exit_code;
 mod journal;
 mod logging;
 mod replay;
+mod restore;
 mod running_average;
 mod signals;
 
@@ -19,6 +22,8 @@ pub use exit_code::{exit_code, message};
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Journal(command) => journal::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
     }

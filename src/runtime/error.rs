@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::batch::Offset;
-use crate::checkpoint::{CheckpointError, CheckpointId};
+use crate::checkpoint::{ArchiveError, CheckpointError, CheckpointId};
 use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
@@ -49,6 +49,9 @@ pub enum JobError {
     /// The checkpoint directory cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// There may be state on the remote, and it cannot be had: without `--fresh` nothing is started.
+    #[error("cannot restore from the remote: {0}; give --fresh to start empty")]
+    Remote(ArchiveError),
     /// The newest checkpoint does not fit the job. Nothing was touched.
     #[error("cannot restore checkpoint {checkpoint}: {source}")]
     Restore {

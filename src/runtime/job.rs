@@ -1,6 +1,7 @@
 //! Launching a job: opens what must be had, starts the threads and the actors, waits for the end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
@@ -17,6 +18,7 @@ use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
+use super::shipper::{FinishShipping, Shipper};
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::stop::StopHandle;
@@ -88,6 +90,8 @@ async fn launch(
     let reserve = opened.journal.as_ref().map(|journal| journal.reserve.clone());
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
     let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
+    let stop_timeout = opened.shipping.as_ref().map(|shipping| shipping.stop_timeout);
+    let shipper = opened.shipping.map(|shipping| Shipper::new(shipping, Arc::clone(&metrics)).start());
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
         job: topology.job.clone(),
         settings: settings.clone(),
@@ -101,6 +105,7 @@ async fn launch(
             .as_ref()
             .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
         reserve: reserve.clone(),
+        shipper: shipper.clone(),
     })
     .start();
     let mut launcher = Launcher {
@@ -133,10 +138,23 @@ async fn launch(
             start_sources,
         },
     );
-    let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
+    let mut outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
+    if let (Ok(report), Some(shipper), Some(timeout)) = (&mut outcome, shipper, stop_timeout) {
+        finish_shipping(&shipper, timeout).await;
+        report.shipping = metrics.shipping();
+    }
     launcher.stop_threads();
     drop(opened.lock);
     outcome
+}
+
+/// Gives the last checkpoint a little time to reach the remote.
+async fn finish_shipping(shipper: &Addr<Shipper>, timeout: Duration) {
+    match tokio::time::timeout(timeout, shipper.send(FinishShipping)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::debug!("the shipper had ended before"),
+        Err(_) => tracing::warn!("the last checkpoint is not on the remote yet: the next start ships it"),
+    }
 }
 
 fn subtask_numbers(stages: usize, parallelism: usize) -> Vec<(usize, usize)> {

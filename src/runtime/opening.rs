@@ -9,6 +9,7 @@
 //!   sinks/        what sinks remember (see `sink::print`)
 //!   dead-letter.jsonl    frames no operator could bear
 //!   quarantine/   damaged manifests and segments
+//!   remote/       what is remembered of the remote, and what a restore fetches (see `checkpoint::archive`)
 //!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
 //! ```
 //!
@@ -25,13 +26,15 @@ use super::batch::{Offset, Timestamp};
 use super::clock::SystemClocks;
 use super::error::{JobError, is_caused_by_full_disk};
 use super::memory::MemoryPlan;
+use super::remote::{OpenRemote, OpenShipping};
 use super::report::Restored;
 use super::reserve::{FULL_DISK_PAUSE, Reserve};
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
-    Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
+    Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, Pins, SinkPosition, Spool,
+    Wanted,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
@@ -48,6 +51,7 @@ pub(crate) struct Opened {
     pub(crate) contents: Option<Arc<Contents>>,
     pub(crate) restored: Option<Restored>,
     pub(crate) journal: Option<OpenJournal>,
+    pub(crate) shipping: Option<OpenShipping>,
     pub(crate) start: SequencingStart,
     /// Where replays begin at the earliest.
     pub(crate) begins_at: ReplayFrom,
@@ -114,8 +118,22 @@ fn open_once(
     let directory = settings.backend.directory().map(|directory| directory.join(&topology.job));
     let lock = directory.as_deref().map(|directory| lock(disk, directory)).transpose()?;
     let state = state_setup(topology, settings, disk, directory.as_deref())?;
-    let mut store = open_store(disk, directory.as_deref(), &topology.job, settings)?;
+    let pins = settings.remote.as_ref().map(|_| Pins::default());
+    let mut store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
     let mut contents = store.newest()?;
+    let remote = open_remote(topology, settings)?;
+    if contents.is_none()
+        && settings.start == Start::NewestCheckpoint
+        && let (Some(remote), Some(folder), Some(chosen)) = (&remote, &directory, &settings.remote)
+        && remote.restore(
+            disk,
+            folder,
+            Wanted { accept_rollback: chosen.accept_rollback, ..Wanted::default() },
+        )?
+    {
+        store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
+        contents = store.newest()?;
+    }
     let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
     if settings.start == Start::Empty {
         store.start_empty();
@@ -148,12 +166,22 @@ fn open_once(
         }
         _ => None,
     };
+    let shipping = match (remote, &settings.remote, &directory, pins) {
+        (Some(remote), Some(settings), Some(directory), Some(pins)) => {
+            if let Some(contents) = &contents {
+                pins.offer(&contents.manifest);
+            }
+            Some(remote.shipping(settings, disk, directory, pins))
+        }
+        _ => None,
+    };
     let mut opened = Opened {
         state,
         store,
         contents: contents.map(Arc::new),
         restored,
         journal,
+        shipping,
         start,
         begins_at,
         sources,
@@ -248,16 +276,28 @@ fn state_setup(
     Ok(Arc::new(setup))
 }
 
+fn open_remote(topology: &Topology, settings: &Settings) -> Result<Option<OpenRemote>, JobError> {
+    let open = |remote: &super::remote::RemoteSettings| {
+        OpenRemote::open(&remote.uri, &remote.device, &topology.job, &remote.trust)
+    };
+    settings.remote.as_ref().map(open).transpose()
+}
+
 fn open_store(
     disk: &Arc<dyn Disk>,
     directory: Option<&Path>,
     job: &str,
     settings: &Settings,
+    pins: Option<&Pins>,
 ) -> Result<Box<dyn CheckpointStore>, CheckpointError> {
     Ok(match directory {
         None => Box::new(HeapStore::default()),
         Some(directory) => {
-            Box::new(Spool::open(Arc::clone(disk), directory, job, settings.checkpoints_retained)?)
+            let mut spool = Spool::open(Arc::clone(disk), directory, job, settings.checkpoints_retained)?;
+            if let Some(pins) = pins {
+                spool.offer_to(pins.clone());
+            }
+            Box::new(spool)
         }
     })
 }

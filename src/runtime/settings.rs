@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::remote::RemoteSettings;
 use super::restart::RestartStrategy;
 use crate::state::{KeyLimitPolicy, MaxParallelism};
 
@@ -133,6 +134,8 @@ pub struct Settings {
     /// The ingest journal, kept beside the checkpoints of the `File` backend; `None` for a job that may lose what came
     /// since the last checkpoint. The `Memory` backend has none. Default on.
     pub journal: Option<JournalSettings>,
+    /// Where completed checkpoints are shipped to; needs a backend with a directory. Default: nowhere.
+    pub remote: Option<RemoteSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
     /// Time from one checkpoint to the next, at least 10 ms. Default 2 s.
@@ -169,6 +172,7 @@ impl Default for Settings {
             batches_in_flight: 8,
             backend: Backend::Memory,
             journal: Some(JournalSettings::default()),
+            remote: None,
             start: Start::NewestCheckpoint,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,
@@ -227,6 +231,12 @@ impl Settings {
                     "journal bytes-max is {}; it must be at least four segments of {} bytes",
                     journal.bytes_max, journal.segment_bytes
                 ));
+            }
+        }
+        if let Some(remote) = &self.remote {
+            remote.check()?;
+            if self.backend.directory().is_none() {
+                return Err("the memory backend keeps no files: a remote needs the file backend".to_owned());
             }
         }
         if self.checkpoint_interval < Duration::from_millis(10) {

@@ -25,6 +25,7 @@ mod a_hanging_operator_does_not_hang_the_job;
 mod a_journal_never_passes_its_limit;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
+mod a_lost_directory_is_restored_from_the_remote;
 mod a_poison_frame_is_skipped_and_kept;
 mod a_poison_frame_is_skipped_wherever_it_fails;
 mod a_power_cut_loses_nothing_acknowledged;

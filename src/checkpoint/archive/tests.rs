@@ -1,0 +1,503 @@
+//! The archive as a whole, on a remote in memory.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::manifest::ShippedManifest;
+use super::mark::MarkFile;
+use super::*;
+use crate::checkpoint::CheckpointStore;
+use crate::checkpoint::{CheckpointId, Manifest, PartEntry, Pins, SinkPosition, Spool};
+use crate::disk::{Disk, Random, RealDisk};
+use crate::remote::{Fault, MemoryStore, RemoteName, RemoteStore};
+use crate::runtime::{Offset, Timestamp};
+use crate::state::GroupBytes;
+
+const UNSIGNED: Trust = Trust { key: None, allow_unsigned: true };
+
+/// A checkpoint with these parts.
+pub(super) fn checkpoint_of(id: u64, parts: &[(&str, &[u8])]) -> Manifest {
+    let part = |(name, bytes): &(&str, &[u8])| PartEntry {
+        name: (*name).to_owned(),
+        operator: "average".into(),
+        groups: vec![GroupBytes { group: 0, keys: 1, bytes: bytes.len() as u64 }],
+        has_lists: false,
+        bytes: bytes.len() as u64,
+        hash: *blake3::hash(bytes).as_bytes(),
+        store: None,
+    };
+    Manifest {
+        id: CheckpointId(id),
+        lineage: CheckpointId(1),
+        job: "job".into(),
+        offset: Offset(10 * id),
+        stamp: Timestamp(1000),
+        readings: id,
+        parallelism: 1,
+        parts: parts.iter().map(part).collect(),
+        sinks: vec![SinkPosition { sink: "print".into(), delivered: Offset(10 * id), bytes: 0 }],
+        clients: Vec::new(),
+    }
+}
+
+/// A device: a job's folder and what it ships with.
+struct Device {
+    directory: tempfile::TempDir,
+    pins: Pins,
+    shipping: Shipping,
+    now: Duration,
+}
+
+fn policy() -> ShippingPolicy {
+    ShippingPolicy {
+        limits: UploadLimits::default(),
+        interval: Duration::ZERO,
+        retain: 3,
+        grace: Duration::from_secs(60),
+        sizes: ChunkSizes { min: 1 << 10, average: 4 << 10, max: 16 << 10 },
+        verification: Verification::Reply,
+        take_over: false,
+        seed: 1,
+    }
+}
+
+fn archive(store: &Arc<MemoryStore>) -> Archive {
+    Archive::new(Arc::clone(store) as Arc<dyn RemoteStore>, "device", "job", UNSIGNED)
+}
+
+impl Device {
+    fn new(store: &Arc<MemoryStore>) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), store)
+    }
+
+    fn at(directory: tempfile::TempDir, store: &Arc<MemoryStore>) -> Self {
+        Self::with(directory, store, policy())
+    }
+
+    fn with(directory: tempfile::TempDir, store: &Arc<MemoryStore>, policy: ShippingPolicy) -> Self {
+        RealDisk.create_directory(&directory.path().join("parts")).unwrap();
+        let pins = Pins::default();
+        let shipping = Shipping::new(ShippingStart {
+            archive: archive(store),
+            disk: Arc::new(RealDisk),
+            directory: directory.path().to_owned(),
+            pins: pins.clone(),
+            policy,
+        });
+        Self { directory, pins, shipping, now: Duration::ZERO }
+    }
+
+    /// The process dies and starts again.
+    fn restarted(self, store: &Arc<MemoryStore>) -> Self {
+        Self::at(self.directory, store)
+    }
+
+    fn offer(&self, checkpoint: &Manifest, contents: &[&[u8]]) {
+        for (part, bytes) in checkpoint.parts.iter().zip(contents) {
+            write(&self.directory.path().join("parts").join(&part.name), bytes);
+        }
+        self.pins.offer(checkpoint);
+    }
+
+    /// Ships until nothing is left to do, or `steps` are over.
+    fn ship(&mut self, steps: usize) -> Turn {
+        for _ in 0..steps {
+            let now = Moment { monotonic: self.now, wall_ms: 1_000_000 };
+            match self.shipping.turn(now) {
+                Turn::Step => self.shipping.step(now),
+                Turn::WaitUntil(at) => self.now = at,
+                end => return end,
+            }
+        }
+        Turn::Step
+    }
+
+    fn ship_all(&mut self) {
+        assert_eq!(self.ship(10_000), Turn::Idle, "{:?}", self.shipping.status());
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests make the files they look at")]
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// A checkpoint's id and the bytes of its parts.
+type Restored = (u64, Vec<Vec<u8>>);
+
+/// Restores into an empty directory: the checkpoint and the bytes of its parts.
+fn restore(store: &Arc<MemoryStore>, wanted: Wanted) -> Result<Option<Restored>, ArchiveError> {
+    let directory = tempfile::tempdir().unwrap();
+    let archive = archive(store);
+    let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), directory.path()).without_pauses();
+    if restorer.restore(wanted, &mut |_| ())?.is_none() {
+        return Ok(None);
+    }
+    let mut spool = Spool::open(Arc::new(RealDisk), directory.path(), "job", 3).unwrap();
+    let contents = spool.newest().unwrap().expect("what was restored is whole");
+    let bytes = contents.parts.iter().map(|part| part.bytes.to_vec()).collect();
+    Ok(Some((contents.manifest.id.0, bytes)))
+}
+
+fn newest(store: &Arc<MemoryStore>) -> Option<Restored> {
+    restore(store, Wanted::default()).unwrap()
+}
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn names(store: &MemoryStore, folder: &str) -> Vec<RemoteName> {
+    let folder = format!("/{folder}/");
+    store.with_objects(|objects| {
+        objects.keys().filter(|name| name.as_str().contains(&folder)).cloned().collect()
+    })
+}
+
+#[test]
+fn what_is_shipped_is_restored() {
+    let store = Arc::new(MemoryStore::new());
+    assert_eq!(newest(&store), None);
+    let mut device = Device::new(&store);
+    let (first, second) = (noise(100_000, 1), noise(10, 2));
+    device.offer(&checkpoint_of(1, &[("a", &first), ("b", &second), ("c", b"")]), &[&first, &second, b""]);
+    device.ship_all();
+    assert_eq!(newest(&store), Some((1, vec![first, second, Vec::new()])));
+    let status = device.shipping.status();
+    assert_eq!((status.shipped, status.newest), (1, Some(CheckpointId(1))));
+    assert_eq!(status.connectivity, Connectivity::Connected);
+}
+
+#[test]
+fn unchanged_chunks_are_not_sent_again_also_by_another_process() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    let mut bytes = noise(1 << 20, 1);
+    device.offer(&checkpoint_of(1, &[("a", &bytes)]), &[&bytes]);
+    device.ship_all();
+    let first = store.bytes_put();
+    bytes[500_000] ^= 1;
+    let mut device = device.restarted(&store);
+    device.offer(&checkpoint_of(2, &[("b", &bytes)]), &[&bytes]);
+    device.ship_all();
+    let second = store.bytes_put() - first;
+    assert!(second * 10 < first, "{second} bytes after {first}");
+    assert_eq!(newest(&store), Some((2, vec![bytes])));
+}
+
+#[test]
+fn the_newest_wins_and_the_same_is_not_shipped_twice() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    for id in 1..=5 {
+        device.offer(&checkpoint_of(id, &[("a", b"x")]), &[b"x"]);
+    }
+    device.ship_all();
+    assert_eq!(device.shipping.status().skipped, 4);
+    assert_eq!(names(&store, "manifests").len(), 1);
+    // A restart offers what it was restored from.
+    let mut device = device.restarted(&store);
+    device.offer(&checkpoint_of(5, &[("a", b"x")]), &[b"x"]);
+    device.ship_all();
+    assert_eq!((device.shipping.status().shipped, names(&store, "manifests").len()), (0, 1));
+}
+
+/// The connection is cut for good after a random number of bytes, or the process dies after a random number of steps, or a
+/// call fails in one of the ways calls fail. At no time does a restore see anything but a whole checkpoint.
+#[test]
+fn an_upload_cut_anywhere_is_never_seen_in_part_and_costs_little() {
+    let seed = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
+    println!("TIDEGATE_TEST_SEED={seed}");
+    let mut random = Random(seed);
+    let (old, new) = (noise(5_000, 1), noise(400_000, 2));
+    let (before, after) = (Some((1, vec![old.clone()])), Some((2, vec![new.clone()])));
+    let whole = {
+        let store = Arc::new(MemoryStore::new());
+        let mut device = Device::new(&store);
+        device.offer(&checkpoint_of(2, &[("b", &new)]), &[&new]);
+        device.ship_all();
+        store.bytes_put()
+    };
+    for cut in 0..500_u64 {
+        let store = Arc::new(if cut % 2 == 0 { MemoryStore::new() } else { MemoryStore::overwriting() });
+        let mut device = Device::new(&store);
+        device.offer(&checkpoint_of(1, &[("a", &old)]), &[&old]);
+        device.ship_all();
+        let sent_before = store.bytes_put();
+        device.offer(&checkpoint_of(2, &[("b", &new)]), &[&new]);
+        match cut % 5 {
+            0 | 1 => store.cut_after_bytes(random.below(whole)),
+            2 => store.fail_after(random.below(150), Fault::ReplyLost),
+            3 => store
+                .fail_after(random.below(150), Fault::CutAfter(usize::try_from(random.below(9000)).unwrap())),
+            _ => {}
+        }
+        let steps = usize::try_from(1 + random.below(120)).unwrap();
+        device.ship(steps);
+        store.set_down(false);
+        let seen = newest(&store);
+        assert!(seen == before || seen == after, "cut {cut}: a restore sees something else");
+        // The process may have died as well.
+        let mut device = if cut % 3 == 0 { device.restarted(&store) } else { device };
+        if cut % 3 == 0 {
+            device.offer(&checkpoint_of(2, &[("b", &new)]), &[&new]);
+        }
+        device.ship_all();
+        assert_eq!(newest(&store), after, "cut {cut}");
+        let sent = store.bytes_put() - sent_before;
+        assert!(sent * 10 <= whole * 11, "cut {cut}: {sent} bytes were sent instead of {whole}");
+    }
+}
+
+#[test]
+fn an_outage_is_seen_and_ends() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    store.set_down(true);
+    device.offer(&checkpoint_of(1, &[("a", b"x")]), &[b"x"]);
+    device.ship(100);
+    assert!(matches!(device.shipping.status().connectivity, Connectivity::Failing(_)));
+    assert!(store.calls() < 60, "it backs off");
+    for id in 2..50 {
+        device.offer(&checkpoint_of(id, &[("a", b"x")]), &[b"x"]);
+    }
+    store.set_down(false);
+    device.ship_all();
+    assert_eq!(newest(&store).unwrap().0, 49);
+    assert_eq!(device.shipping.status().connectivity, Connectivity::Connected);
+}
+
+#[test]
+fn the_newest_are_kept_and_chunks_nothing_names_go_after_the_grace_period() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    for id in 1..=6 {
+        let bytes = noise(20_000, id);
+        device.offer(&checkpoint_of(id, &[("a", &bytes)]), &[&bytes]);
+        device.ship_all();
+        device.now += Duration::from_secs(1);
+    }
+    assert_eq!(names(&store, "manifests").len(), 3);
+    let all = names(&store, "chunks").len();
+    device.now += Duration::from_secs(61);
+    // The first look finds them, a later one removes them.
+    for id in 7..=8 {
+        device.offer(&checkpoint_of(id, &[("a", &noise(20_000, 6))]), &[&noise(20_000, 6)]);
+        device.ship_all();
+        device.now += Duration::from_secs(61);
+    }
+    assert!(names(&store, "chunks").len() < all / 2, "{} of {all}", names(&store, "chunks").len());
+    for id in [6, 7, 8] {
+        let wanted = Wanted { id: Some(CheckpointId(id)), ..Wanted::default() };
+        assert_eq!(restore(&store, wanted).unwrap(), Some((id, vec![noise(20_000, 6)])));
+    }
+    let gone = restore(&store, Wanted { id: Some(CheckpointId(1)), ..Wanted::default() });
+    assert!(matches!(gone, Err(ArchiveError::Absent { .. })), "{gone:?}");
+}
+
+/// Two devices with copies of one folder on one remote, in random order.
+#[test]
+fn of_two_devices_with_one_identity_one_goes_on() {
+    let mut random = Random(11);
+    for trial in 0..200_u64 {
+        let store = Arc::new(if trial % 2 == 0 { MemoryStore::new() } else { MemoryStore::overwriting() });
+        let mut first = Device::new(&store);
+        first.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+        first.ship_all();
+        let copy = tempfile::tempdir().unwrap();
+        let mark = MarkFile::of(Arc::new(RealDisk), first.directory.path());
+        let mark = mark.read(&archive(&store).identity()).unwrap();
+        // A copy of the card remembers the same; a new card remembers nothing.
+        if trial % 4 < 2 {
+            MarkFile::of(Arc::new(RealDisk), copy.path()).write(&mark).unwrap();
+        }
+        let mut devices = [first.restarted(&store), Device::at(copy, &store)];
+        let mut last = [0, 0];
+        for id in 2..40_u64 {
+            let which = usize::try_from(random.below(2)).unwrap();
+            devices[which].offer(
+                &checkpoint_of(id, &[("a", &[u8::try_from(id).unwrap()])]),
+                &[&[u8::try_from(id).unwrap()]],
+            );
+            let before = devices[which].shipping.status().shipped;
+            devices[which].ship(usize::try_from(1 + random.below(12)).unwrap());
+            if devices[which].shipping.status().shipped > before {
+                last[which] = id;
+            }
+        }
+        let fenced: Vec<bool> = devices
+            .iter_mut()
+            .map(|device| {
+                device.offer(&checkpoint_of(90, &[("a", b"z")]), &[b"z"]);
+                device.ship(10_000) == Turn::Stopped
+            })
+            .collect();
+        assert_eq!(fenced.iter().filter(|fenced| **fenced).count(), 1, "trial {trial}: {fenced:?}");
+        let archive = archive(&store);
+        let winner = archive.incarnation().unwrap().unwrap();
+        let newest = archive.manifests().unwrap()[0];
+        assert_eq!(archive.manifest(&newest).unwrap().manifest.incarnation, winner, "trial {trial}");
+    }
+}
+
+#[test]
+fn a_device_that_comes_back_after_its_replacement_stops() {
+    let store = Arc::new(MemoryStore::new());
+    let mut old = Device::new(&store);
+    old.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+    old.ship_all();
+    let mut new = Device::new(&store);
+    new.offer(&checkpoint_of(2, &[("a", b"2")]), &[b"2"]);
+    new.ship_all();
+    // It was running all the time, and is started again.
+    for _ in 0..2 {
+        old.offer(&checkpoint_of(3, &[("a", b"3")]), &[b"3"]);
+        assert_eq!(old.ship(1000), Turn::Stopped);
+        assert_eq!(old.shipping.status().connectivity, Connectivity::Fenced);
+        old = old.restarted(&store);
+    }
+    assert_eq!(newest(&store), Some((2, vec![b"2".to_vec()])));
+    let mut old = Device::with(old.directory, &store, ShippingPolicy { take_over: true, ..policy() });
+    old.offer(&checkpoint_of(3, &[("a", b"3")]), &[b"3"]);
+    old.ship_all();
+    assert_eq!(newest(&store).unwrap().0, 3);
+    new.offer(&checkpoint_of(4, &[("a", b"4")]), &[b"4"]);
+    assert_eq!(new.ship(1000), Turn::Stopped);
+}
+
+/// Every object of an archive is damaged in every way; a restore gives a whole checkpoint or says why not.
+#[test]
+fn damaged_and_hostile_objects_are_refused() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    let (old, new) = (noise(3000, 1), noise(60_000, 2));
+    device.offer(&checkpoint_of(1, &[("a", &old)]), &[&old]);
+    device.ship_all();
+    device.offer(&checkpoint_of(2, &[("b", &new)]), &[&new]);
+    device.ship_all();
+    let good = store.with_objects(|objects| objects.clone());
+    type Harm = fn(&mut Vec<u8>);
+    let harms: [Harm; 8] = [
+        Vec::clear,
+        |bytes| bytes.truncate(bytes.len() - 1),
+        |bytes| bytes.push(0),
+        |bytes| bytes[0] ^= 0x80,
+        |bytes| {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        },
+        |bytes| bytes.iter_mut().for_each(|byte| *byte = 0xFF),
+        |bytes| *bytes = super::chunk::pack(&vec![0; 64 << 20]),
+        |bytes| bytes.resize(40 << 20, 0),
+    ];
+    let mut fallbacks = 0;
+    for name in good.keys().filter(|name| !name.as_str().contains("incarnations")) {
+        for (number, harm) in harms.iter().enumerate() {
+            store.with_objects(|objects| {
+                *objects = good.clone();
+                harm(objects.get_mut(name).unwrap());
+            });
+            let (id, bytes) = newest(&store).unwrap();
+            let expected = if id == 2 { &new } else { &old };
+            fallbacks += u64::from(id == 1);
+            assert_eq!(bytes, std::slice::from_ref(expected), "{name}, harm {number}");
+        }
+    }
+    assert!(fallbacks > 8, "{fallbacks}");
+    // All of it damaged: an error that says so.
+    store.with_objects(|objects| objects.values_mut().for_each(|bytes| bytes[30] ^= 1));
+    assert!(matches!(restore(&store, Wanted::default()), Err(ArchiveError::NothingWhole { tried: 2, .. })));
+}
+
+#[test]
+fn objects_of_other_devices_and_names_are_refused() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+    device.ship_all();
+    let ours = archive(&store);
+    let mut foreign = ours.manifest(&ours.manifests().unwrap()[0]).unwrap().manifest;
+    foreign.device = "other".into();
+    foreign.generation = 9;
+    let plant = |manifest: &ShippedManifest, generation: u64| {
+        let (bytes, seal) = manifest.encode(&UNSIGNED);
+        let name = ours.paths.manifest(&ManifestName::new(1, generation, &seal));
+        store.with_objects(|objects| objects.insert(name, bytes));
+    };
+    plant(&foreign, 9);
+    assert_eq!(newest(&store).unwrap().0, 1, "of another device");
+    foreign.device = "device".into();
+    plant(&foreign, 10);
+    assert_eq!(newest(&store).unwrap().0, 1, "under another generation's name");
+    // A forged one where keys are used.
+    let trust = Trust { key: Some(ArchiveKey::of_test(1)), allow_unsigned: false };
+    let guarded = Archive::new(Arc::clone(&store) as Arc<dyn RemoteStore>, "device", "job", trust);
+    let directory = tempfile::tempdir().unwrap();
+    let mut restorer = Restorer::new(&guarded, Arc::new(RealDisk), directory.path()).without_pauses();
+    let refused = restorer.restore(Wanted::default(), &mut |_| ()).unwrap_err().to_string();
+    assert!(refused.contains("not sealed with a key"), "{refused}");
+    // So many manifests that nobody looks at them all.
+    store.with_objects(|objects| {
+        for number in 0..10_001 {
+            objects.insert(ours.paths.manifests().join(&format!("junk-{number}")), Vec::new());
+        }
+    });
+    assert!(restore(&store, Wanted::default()).unwrap_err().to_string().contains("more than 10000"));
+}
+
+#[test]
+fn a_remote_that_was_set_back_is_refused_unless_accepted() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+    device.ship_all();
+    let older = store.with_objects(|objects| objects.clone());
+    device.offer(&checkpoint_of(2, &[("a", b"2")]), &[b"2"]);
+    device.ship_all();
+    store.with_objects(|objects| *objects = older);
+    let archive = archive(&store);
+    let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), device.directory.path()).without_pauses();
+    let refused = restorer.restore(Wanted::default(), &mut |_| ());
+    assert!(matches!(refused, Err(ArchiveError::RolledBack { found: 1, seen: 2, .. })), "{refused:?}");
+    let accepted = restorer.restore(Wanted { accept_rollback: true, ..Wanted::default() }, &mut |_| ());
+    assert_eq!(accepted.unwrap().unwrap().checkpoint.id, CheckpointId(1));
+}
+
+/// Restores are cut at every call; the next one goes on and fetches no chunk twice.
+#[test]
+fn a_restore_cut_anywhere_goes_on() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    let bytes = noise(100_000, 1);
+    device.offer(&checkpoint_of(1, &[("a", &bytes), ("b", b"x")]), &[&bytes, b"x"]);
+    device.ship_all();
+    let chunks = names(&store, "chunks").len() as u64;
+    let archive = archive(&store);
+    for calls in 0..chunks + 8 {
+        let directory = tempfile::tempdir().unwrap();
+        let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), directory.path()).without_pauses();
+        let mut steps = 0;
+        let cut = restorer.restore(Wanted::default(), &mut |_| {
+            steps += 1;
+            if steps > calls {
+                store.set_down(true);
+            }
+        });
+        store.set_down(false);
+        let before = store.calls();
+        if cut.is_err() {
+            restorer.restore(Wanted::default(), &mut |_| ()).unwrap();
+            let fetched = store.calls() - before;
+            assert!(fetched + calls.saturating_sub(3) <= chunks + 6, "cut at {calls}: {fetched} calls");
+        }
+        let mut spool = Spool::open(Arc::new(RealDisk), directory.path(), "job", 3).unwrap();
+        assert_eq!(*spool.newest().unwrap().unwrap().parts[0].bytes, bytes);
+        let files: BTreeSet<String> =
+            RealDisk.list(&directory.path().join("parts")).unwrap().into_iter().collect();
+        assert_eq!(files, ["a".to_owned(), "b".to_owned()].into());
+    }
+}
