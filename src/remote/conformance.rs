@@ -70,31 +70,3 @@ fn remote_of_the_environment() {
     let unique = format!("conformance-{}", std::process::id());
     check(&uri.open(&runtime).unwrap(), &name(&unique));
 }
-
-/// Opening a named pipe waits for whoever writes to it, as a mount does whose server is gone.
-#[test]
-fn a_call_that_hangs_ends_in_time() {
-    let directory = tempfile::tempdir().unwrap();
-    let pipe = directory.path().join("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-    if !made.is_ok_and(|status| status.success()) {
-        return println!("skipped: there is no mkfifo");
-    }
-    let runtime = IoRuntime::start().unwrap();
-    let uri: RemoteUri = format!("file://{}", directory.path().display()).parse().unwrap();
-    let store = uri.open(&runtime).unwrap().call_timeout(std::time::Duration::from_millis(200));
-    let pipe = name("pipe");
-    for _ in 0..2 {
-        let outcome = store.delete(&name("gone"));
-        assert_eq!(outcome, Ok(()), "other calls go on");
-        let timed_out = RemoteError::TimedOut { operation: "write", name: pipe.clone(), seconds: 0 };
-        // Whether a pipe is refused or waited for, the call ends.
-        let written = store.put_new(&pipe, b"x");
-        assert!(
-            matches!(&written, Err(error) if *error == timed_out) || written == Ok(Put::Exists),
-            "{written:?}"
-        );
-    }
-    // Dropping does not wait for what hangs either.
-    drop((store, runtime));
-}

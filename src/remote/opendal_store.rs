@@ -74,12 +74,6 @@ impl OpendalStore {
         Self { operator, address, folder, runtime, call_timeout: CALL_TIMEOUT }
     }
 
-    /// Gives calls another time.
-    #[cfg(test)]
-    pub(super) fn call_timeout(self, call_timeout: Duration) -> Self {
-        Self { call_timeout, ..self }
-    }
-
     /// Waits for a call, but not longer than its time. Never on a thread that drives other work.
     fn call<T: Send + 'static>(
         &self,
@@ -244,5 +238,44 @@ impl RemoteStore for OpendalStore {
 impl fmt::Debug for OpendalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OpendalStore").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn store(call_timeout: Duration) -> OpendalStore {
+        let runtime = IoRuntime::start().unwrap();
+        let uri: super::super::RemoteUri = "file:///nowhere-at-all".parse().unwrap();
+        OpendalStore { call_timeout, ..uri.open(&runtime).unwrap() }
+    }
+
+    fn name() -> RemoteName {
+        RemoteName::parse("a").unwrap()
+    }
+
+    #[test]
+    fn calls_that_hang_are_given_up_and_hold_no_other_up() {
+        let store = store(Duration::from_millis(100));
+        let (release, hung) = mpsc::channel::<()>();
+        let hung = Arc::new(std::sync::Mutex::new(hung));
+        let timed_out = |operation| RemoteError::TimedOut { operation, name: name(), seconds: 0 };
+        // A server that never answers.
+        assert_eq!(store.call::<()>("wait", &name(), 0, std::future::pending()), Err(timed_out("wait")));
+        // A mount that hangs: a thread is stuck in a call that cannot be ended.
+        let hung_call = Arc::clone(&hung);
+        let hangs = async move {
+            let stuck = tokio::task::spawn_blocking(move || hung_call.lock().unwrap().recv().is_ok());
+            stuck.await.map_err(|error| opendal::Error::new(ErrorKind::Unexpected, error.to_string()))
+        };
+        assert_eq!(store.call("hang", &name(), 0, hangs), Err(timed_out("hang")));
+        let error = store.delete(&name()).unwrap_err().to_string();
+        assert!(error.contains("no directory /nowhere-at-all/"), "others still work: {error}");
+        // Nor does the end wait for it.
+        drop(store);
+        drop(release);
     }
 }

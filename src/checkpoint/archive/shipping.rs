@@ -26,6 +26,7 @@ use super::upload::{Advance, ChunkIndex, Cutter, Upload, Verification};
 use super::{Archive, ArchiveError, Unusable};
 use crate::checkpoint::{CheckpointId, Pins};
 use crate::disk::Disk;
+use crate::mutants::Mutant;
 
 /// Incarnations of its own that a device remembers.
 const INCARNATIONS_REMEMBERED: usize = 8;
@@ -359,7 +360,7 @@ impl Shipping {
     /// True while nobody has taken over.
     fn check_fence(&mut self, own: Incarnation) -> Result<bool, ArchiveError> {
         let current = self.archive.incarnation()?;
-        if current == Some(own) {
+        if current == Some(own) || Mutant::NewerIncarnationIgnored.is_on() {
             return Ok(true);
         }
         self.fence(current);

@@ -213,7 +213,7 @@ fn an_upload_cut_anywhere_is_never_seen_in_part_and_costs_little() {
     let seed = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
     println!("TIDEGATE_TEST_SEED={seed}");
     let mut random = Random(seed);
-    let (old, new) = (noise(5_000, 1), noise(400_000, 2));
+    let (old, new) = (noise(5_000, 1), noise(250_000, 2));
     let (before, after) = (Some((1, vec![old.clone()])), Some((2, vec![new.clone()])));
     let whole = {
         let store = Arc::new(MemoryStore::new());
