@@ -58,16 +58,17 @@ mod state;
 mod stream;
 
 pub use checkpoint::{
-    ArchiveError, ArchiveKey, CheckpointError, CheckpointId, Connectivity, ShippingStatus, Trust, Unusable,
-    UploadLimits, UploadWindow, Verification,
+    ArchiveError, ArchiveKey, CheckpointError, CheckpointId, Connectivity, Savepoint, SavepointError,
+    ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow, Verification,
 };
 pub use journal::JournalError;
 pub use metrics::RejectCause;
-pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
+pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use remote::{RemoteError, RemoteName};
 pub use runtime::{
-    Backend, Compression, Gap, JobError, JobReport, JournalSettings, JournalSync, Offset, RemoteSettings,
-    Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash, StopHandle, Timestamp,
+    AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
+    Offset, PendingSavepoint, RemoteSettings, Replay, ReplayReport, RestartStrategy, Restored, Settings,
+    Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
@@ -78,4 +79,6 @@ pub use state::{
     ReducingState, ReducingStateDescriptor, StateError, StateRegistry, StateTtl, StateValue, StoreError,
     TextKey, TimeDomain, TtlUpdate, TtlVisibility, ValueState, ValueStateDescriptor,
 };
-pub use stream::{Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream};
+pub use stream::{
+    Column, Columns, DataStream, Environment, FromColumns, KeyedStream, Line, TextStream, UnionStream,
+};

@@ -81,6 +81,8 @@ pub(crate) struct JobMetrics {
     pub(crate) checkpoints_completed: AtomicU64,
     pub(crate) checkpoints_failed: AtomicU64,
     pub(crate) clock_jumps: AtomicU64,
+    pub(crate) keys_evicted: AtomicU64,
+    pub(crate) memory_shortages: AtomicU64,
     shipping: Mutex<ShippingStatus>,
     rejected: Mutex<BTreeMap<(String, RejectCause), u64>>,
 }

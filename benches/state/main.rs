@@ -7,11 +7,7 @@
 //!   with checkpoints and without.
 //!
 //! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size. The data comes from a fixed seed.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a bench reads what the engine wrote"
-)]
+#![expect(clippy::disallowed_methods, reason = "a bench reads what the engine wrote")]
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
 
 #[path = "../running_average/data.rs"]
@@ -46,10 +42,12 @@ fn main() {
     let data = Arc::new(readings(lines, KEYS));
     println!("| backend | M/s | of `memory` | CPU s | peak RSS MiB | checkpoints |");
     println!("|---|---|---|---|---|---|");
-    let memory = row("memory", lines, rounds, &data, 1.0);
+    let expected = results_bytes(&data);
+    let size = Size { lines, rounds, expected };
+    let memory = row("memory", &size, &data, 1.0);
     let mut rocksdb = f64::NAN;
     for backend in ["file", "rocksdb", "sled"] {
-        let rate = row(backend, lines, rounds, &data, memory);
+        let rate = row(backend, &size, &data, memory);
         if backend == "rocksdb" {
             rocksdb = rate;
         }
@@ -63,8 +61,28 @@ fn main() {
     stalls::report(&data);
 }
 
+/// How much is measured.
+struct Size {
+    lines: u64,
+    rounds: u64,
+    /// Bytes of the results of all lines: a run is over when they are there.
+    expected: u64,
+}
+
+/// Bytes of the results, from a run to its end.
+fn results_bytes(data: &Arc<Vec<u8>>) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("results");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut command = engine("memory", directory.path());
+    command.arg("--connect").arg(listener.local_addr().unwrap().to_string()).arg("--output").arg(&output);
+    measure::run(command, listener, data, &output, None);
+    std::fs::metadata(&output).unwrap().len()
+}
+
 /// One row; returns lines a second.
-fn row(backend: &str, lines: u64, rounds: u64, data: &Arc<Vec<u8>>, memory: f64) -> f64 {
+fn row(backend: &str, size: &Size, data: &Arc<Vec<u8>>, memory: f64) -> f64 {
+    let Size { lines, rounds, expected } = *size;
     let runs: Vec<_> = (0..rounds)
         .map(|_| {
             let directory = tempfile::tempdir().unwrap();
@@ -76,7 +94,7 @@ fn row(backend: &str, lines: u64, rounds: u64, data: &Arc<Vec<u8>>, memory: f64)
                 .arg(listener.local_addr().unwrap().to_string())
                 .arg("--output")
                 .arg(&output);
-            measure::run(command, listener, data, &output, None)
+            measure::run(command, listener, data, &output, Some(expected))
         })
         .collect();
     let of = |figure: &dyn Fn(&measure::Run) -> f64| median(runs.iter().map(figure).collect());

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::increment::{Increments, versions_of};
+use super::increment::{Increments, Written};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Manifest, PartEntry};
 use crate::runtime::Offset;
 use crate::state::SavedPart;
@@ -24,11 +24,11 @@ impl HeapStore {
     fn write_parts(&mut self, capture: Capture) -> Result<Manifest, CheckpointError> {
         let mut manifest = capture.manifest;
         let mut written = Vec::new();
-        let mut versions = Vec::new();
+        let mut stands_for = Written::default();
         let operators: Vec<String> =
             capture.snapshots.iter().map(|snapshot| snapshot.operator().to_owned()).collect();
         for (index, snapshot) in capture.snapshots.into_iter().enumerate() {
-            versions.extend(versions_of(&*snapshot));
+            stands_for.add(&*snapshot);
             let Some(groups) = self.increments.groups_to_write(&*snapshot) else { continue };
             let mut bytes = Vec::new();
             let name = format!("{}-{index}", manifest.id);
@@ -47,7 +47,7 @@ impl HeapStore {
             self.parts.insert(name, Arc::new(bytes));
         }
         manifest.parts = self.increments.merge(&operators, written);
-        self.increments.completed(manifest.parts.clone(), versions);
+        self.increments.completed(manifest.parts.clone(), stands_for);
         Ok(manifest)
     }
 }

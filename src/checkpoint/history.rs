@@ -8,7 +8,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::spool::{Damage, Spool};
+use super::part_file::Damage;
+use super::spool::Spool;
 use super::{CheckpointError, CheckpointId, Contents, Manifest};
 use crate::disk::Disk;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::manifest::PartEntry;
-use crate::state::{GroupSet, StateSnapshot};
+use crate::state::{GroupSet, PinnedFiles, StateSnapshot};
 
 /// Parts up to this size, in bytes, are left as they are however little of them is in use.
 const COMPACTED_BYTES_MIN: u64 = 64 << 10;
@@ -18,6 +18,8 @@ pub(crate) struct Increments {
     entries: Vec<PartEntry>,
     /// Version written last, by operator and group.
     versions: BTreeMap<(String, u16), u64>,
+    /// Which opening of each store, by its identity, wrote `entries`; none for those that were restored.
+    openings: BTreeMap<u64, u64>,
 }
 
 impl Increments {
@@ -25,6 +27,7 @@ impl Increments {
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.versions.clear();
+        self.openings.clear();
     }
 
     /// The groups of a snapshot that must be written, or `None` when nothing of it needs to be.
@@ -90,13 +93,20 @@ impl Increments {
     }
 
     /// A checkpoint of these parts and snapshots' versions was completed.
-    pub(crate) fn completed(&mut self, entries: Vec<PartEntry>, versions: Vec<((String, u16), u64)>) {
+    pub(crate) fn completed(&mut self, entries: Vec<PartEntry>, written: Written) {
         self.entries = entries;
-        self.versions.extend(versions);
+        self.versions.extend(written.versions);
+        self.openings.extend(written.openings);
     }
 
-    /// The table of a store under `identity` that an earlier checkpoint has among its parts.
-    pub(crate) fn table(&self, identity: u64, file: &str) -> Option<&super::manifest::FileEntry> {
+    /// The table of a pinned store that an earlier checkpoint has among its parts. Of two openings of one store that went
+    /// on from one checkpoint, as happens when an attempt's last checkpoint completes behind the next one's start, only
+    /// the one that wrote last may use what is there.
+    pub(crate) fn table(&self, pinned: &PinnedFiles, file: &str) -> Option<&super::manifest::FileEntry> {
+        let identity = pinned.identity;
+        if self.openings.get(&identity).is_some_and(|opening| *opening != pinned.opening) {
+            return None;
+        }
         let stores = self.entries.iter().filter_map(|entry| entry.store.as_ref());
         stores
             .filter(|store| store.identity == identity)
@@ -108,11 +118,27 @@ impl Increments {
     pub(crate) fn restored(&mut self, entries: &[PartEntry]) {
         self.entries = entries.to_vec();
         self.versions.clear();
+        self.openings.clear();
+    }
+}
+
+/// What the snapshots of a checkpoint stand for.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    versions: Vec<((String, u16), u64)>,
+    openings: Vec<(u64, u64)>,
+}
+
+impl Written {
+    /// Notes a snapshot.
+    pub(crate) fn add(&mut self, snapshot: &dyn StateSnapshot) {
+        self.versions.extend(versions_of(snapshot));
+        self.openings.extend(snapshot.pinned().map(|(pinned, _)| (pinned.identity, pinned.opening)));
     }
 }
 
 /// The version of each group of a snapshot.
-pub(crate) fn versions_of(snapshot: &dyn StateSnapshot) -> impl Iterator<Item = ((String, u16), u64)> {
+fn versions_of(snapshot: &dyn StateSnapshot) -> impl Iterator<Item = ((String, u16), u64)> {
     let operator = snapshot.operator().to_owned();
     let versions: Vec<u64> = snapshot.versions().to_vec();
     snapshot

@@ -2,8 +2,8 @@
 //!
 //! The coordinator (an actor, in `runtime`) asks for a barrier, collects the parts of all subtasks and the
 //! positions of all sinks, and hands them to a [`CheckpointStore`]: `heap` for the `memory` backend, `spool` for
-//! `file`. What a store returns from `newest` was verified byte by byte; a damaged checkpoint is set aside and the
-//! one before it is used.
+//! the others. What a store returns from `newest` was verified byte by byte; a damaged checkpoint is set aside and the
+//! one before it is used. A savepoint is a checkpoint that the user asks for and that is kept apart (`savepoint`).
 //!
 //! What is completed can be shipped to a remote: `archive`.
 //!
@@ -14,9 +14,12 @@ mod error;
 mod heap;
 mod history;
 mod increment;
+mod inspection;
 mod manifest;
+mod part_file;
 mod pending;
 mod pins;
+mod savepoint;
 mod spool;
 
 pub(crate) use archive::{
@@ -26,12 +29,15 @@ pub use archive::{
     ArchiveError, ArchiveKey, Connectivity, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow,
     Verification,
 };
-pub use error::CheckpointError;
+pub use error::{CheckpointError, SavepointError};
 pub(crate) use heap::HeapStore;
 pub(crate) use history::History;
+pub(crate) use inspection::{Inspection, InspectionError};
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
 pub(crate) use pins::Pins;
+pub use savepoint::Savepoint;
+pub(crate) use savepoint::{SavepointDraft, read_savepoint, remove_unfinished};
 pub(crate) use spool::Spool;
 
 use crate::runtime::Offset;

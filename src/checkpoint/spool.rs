@@ -26,23 +26,21 @@
 //! Callers: the coordinator, on a blocking thread.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::increment::{Increments, versions_of};
-use super::manifest::{
-    FileEntry, MANIFEST_BYTES_MAX, Manifest, ManifestError, PartEntry, StoreEntry, is_part_name,
-};
+use super::increment::{Increments, Written};
+use super::manifest::{FileEntry, Manifest, PartEntry, StoreEntry, is_part_name};
+use super::part_file::{Damage, digest, read_manifest, read_parts, write_part};
 use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Pins};
-use crate::disk::{Disk, DurableFile, read_whole};
+use crate::disk::Disk;
 use crate::mutants::Mutant;
 use crate::runtime::Offset;
-use crate::state::{GroupBytes, GroupSet, PinnedFiles, SavedFile, SavedPart, SavedStore, StateSnapshot};
+use crate::state::PinnedFiles;
 
 const MANIFEST_SUFFIX: &str = ".manifest";
 const TEMPORARY_SUFFIX: &str = ".tmp";
-const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
 /// Checkpoints in a local directory.
 #[derive(Debug)]
@@ -61,14 +59,6 @@ pub(crate) struct Spool {
     increments: Increments,
     /// What must stay because it is shipped; `None` without a remote.
     pins: Option<Pins>,
-}
-
-/// Why a checkpoint is not whole.
-pub(super) enum Damage {
-    /// It can never be used: set it aside.
-    Permanent(String),
-    /// It could not be read this time, or only another release or job can: leave it where it is.
-    Unreadable(String),
 }
 
 impl Spool {
@@ -154,17 +144,12 @@ impl Spool {
         Ok(ids)
     }
 
-    fn manifest_path(&self, id: CheckpointId) -> PathBuf {
+    pub(super) fn manifest_path(&self, id: CheckpointId) -> PathBuf {
         self.manifests.join(manifest_name(id))
     }
 
     pub(super) fn read_manifest(&self, id: CheckpointId) -> Result<Manifest, Damage> {
-        let bytes =
-            read_whole(&*self.disk, &self.manifest_path(id), MANIFEST_BYTES_MAX).map_err(unreadable)?;
-        let manifest = Manifest::decode(&bytes).map_err(|error| match error {
-            ManifestError::Version(_) => Damage::Unreadable(error.to_string()),
-            ManifestError::Foreign | ManifestError::Damaged => Damage::Permanent(error.to_string()),
-        })?;
+        let manifest = read_manifest(&*self.disk, &self.manifest_path(id))?;
         if manifest.job != self.job {
             return Err(Damage::Unreadable(format!("it belongs to the job {:?}", manifest.job)));
         }
@@ -176,43 +161,8 @@ impl Spool {
 
     pub(super) fn read_checkpoint(&self, id: CheckpointId) -> Result<Contents, Damage> {
         let manifest = self.read_manifest(id)?;
-        let mut parts = Vec::with_capacity(manifest.parts.len());
-        for entry in &manifest.parts {
-            let path = self.parts.join(&entry.name);
-            let bytes =
-                read_whole(&*self.disk, &path, entry.bytes).map_err(|error| damaged(&entry.name, &error))?;
-            check_bytes(&entry.name, bytes.len() as u64, entry.bytes)?;
-            check_hash(&entry.name, blake3::hash(&bytes), entry.hash)?;
-            let store = entry.store.as_ref().map(|store| self.read_store(store)).transpose()?;
-            parts.push(SavedPart {
-                bytes: Arc::new(bytes),
-                groups: entry.groups.iter().map(|group| group.group).collect(),
-                has_lists: entry.has_lists,
-                store,
-            });
-        }
+        let parts = read_parts(&*self.disk, &self.parts, &manifest)?;
         Ok(Contents { manifest, parts })
-    }
-
-    /// Checks the files of a store; they are read, not kept in memory.
-    fn read_store(&self, entry: &StoreEntry) -> Result<SavedStore, Damage> {
-        let mut files = Vec::with_capacity(entry.files.len());
-        for file in &entry.files {
-            let path = self.parts.join(&file.name);
-            let (bytes, hash) = self.digest(&path).map_err(|error| damaged(&file.name, &error))?;
-            check_bytes(&file.name, bytes, file.bytes)?;
-            check_hash(&file.name, hash, file.hash)?;
-            files.push(SavedFile { name: file.file.clone(), path, is_table: file.is_table });
-        }
-        Ok(SavedStore { kind: entry.kind.clone(), identity: entry.identity, keys: entry.keys, files })
-    }
-
-    /// Length in bytes and hash of a file.
-    fn digest(&self, path: &Path) -> io::Result<(u64, blake3::Hash)> {
-        let (file, _) = self.disk.open(path)?;
-        let mut hasher = blake3::Hasher::new();
-        let bytes = io::copy(&mut io::BufReader::with_capacity(WRITE_BUFFER_BYTES, file), &mut hasher)?;
-        Ok((bytes, hasher.finalize()))
     }
 
     fn set_aside(&self, id: CheckpointId) {
@@ -220,20 +170,6 @@ impl Spool {
         if let Err(error) = self.disk.rename(&self.manifest_path(id), &to) {
             tracing::warn!(checkpoint = %id, %error, "cannot move the damaged checkpoint to quarantine");
         }
-    }
-
-    fn write_part(
-        &self,
-        path: &Path,
-        snapshot: &dyn StateSnapshot,
-        groups: &GroupSet,
-    ) -> io::Result<PartDigest> {
-        let file = self.disk.create_new(path)?;
-        let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, HashedFile::new(file));
-        let groups = snapshot.write(groups, &mut out)?;
-        let mut hashed = out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        hashed.file.sync()?;
-        Ok(PartDigest { groups, bytes: hashed.bytes, hash: *hashed.hasher.finalize().as_bytes() })
     }
 
     /// Takes a store's files in: tables that an earlier checkpoint has stay where they are, others are moved or copied.
@@ -246,7 +182,7 @@ impl Spool {
             .chain(pinned.others.iter().map(|file| (file, false)))
             .enumerate()
         {
-            if let Some(known) = self.increments.table(pinned.identity, file).filter(|_| is_table) {
+            if let Some(known) = self.increments.table(pinned, file).filter(|_| is_table) {
                 files.push(known.clone());
                 continue;
             }
@@ -259,7 +195,7 @@ impl Spool {
             } else {
                 crate::disk::copy(&*self.disk, &from, &to)?;
             }
-            let (bytes, hash) = self.digest(&to)?;
+            let (bytes, hash) = digest(&*self.disk, &to)?;
             files.push(FileEntry { file: file.clone(), name, is_table, bytes, hash: *hash.as_bytes() });
         }
         Ok(StoreEntry { kind: pinned.kind.to_owned(), identity: pinned.identity, keys, files })
@@ -345,25 +281,23 @@ impl Spool {
         outcome.is_ok()
     }
 
-    /// Writes what changed; returns the manifest, and the version of each group it stands for.
-    fn write_parts(
-        &self,
-        capture: Capture,
-    ) -> Result<(Manifest, Vec<((String, u16), u64)>), CheckpointError> {
+    /// Writes what changed; returns the manifest, and what it stands for.
+    fn write_parts(&self, capture: Capture) -> Result<(Manifest, Written), CheckpointError> {
         let mut manifest =
             Manifest { lineage: self.lineage.unwrap_or(capture.manifest.id), ..capture.manifest };
         let mut written = Vec::new();
-        let mut versions = Vec::new();
+        let mut stands_for = Written::default();
         let operators: Vec<String> =
             capture.snapshots.iter().map(|snapshot| snapshot.operator().to_owned()).collect();
         for (index, snapshot) in capture.snapshots.into_iter().enumerate() {
-            versions.extend(versions_of(&*snapshot));
+            stands_for.add(&*snapshot);
             let Some(groups) = self.increments.groups_to_write(&*snapshot) else { continue };
             let prefix = format!("{:020}-{index}", manifest.id.0);
             let name = format!("{prefix}.part");
             let path = self.parts.join(&name);
             let failed = |source| CheckpointError::Write { path: path.clone(), source };
-            let digest = self.write_part(&path, &*snapshot, &groups).map_err(failed)?;
+            let write = |out: &mut dyn Write| snapshot.write(&groups, out);
+            let digest = write_part(&*self.disk, &path, write).map_err(failed)?;
             let store = match snapshot.pinned() {
                 Some((pinned, keys)) => Some(self.take_files(&prefix, pinned, keys).map_err(failed)?),
                 None => None,
@@ -384,7 +318,7 @@ impl Spool {
                 .map_err(|source| CheckpointError::Write { path: self.parts.clone(), source })?;
         }
         manifest.parts = self.increments.merge(&operators, written);
-        Ok((manifest, versions))
+        Ok((manifest, stands_for))
     }
 }
 
@@ -394,29 +328,6 @@ fn write_manifest(disk: &dyn Disk, manifest: &Manifest, temporary: &Path, path: 
     file.write_all(&manifest.encode())?;
     file.sync()?;
     disk.rename(temporary, path)
-}
-
-fn damaged(name: &str, error: &io::Error) -> Damage {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
-            Damage::Permanent(format!("part {name}: {error}"))
-        }
-        _ => Damage::Unreadable(format!("part {name}: {error}")),
-    }
-}
-
-fn check_bytes(name: &str, found: u64, expected: u64) -> Result<(), Damage> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Damage::Permanent(format!("part {name} has {found} bytes instead of {expected}")))
-}
-
-fn check_hash(name: &str, found: blake3::Hash, expected: [u8; 32]) -> Result<(), Damage> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Damage::Permanent(format!("part {name} does not match its hash")))
 }
 
 impl CheckpointStore for Spool {
@@ -430,9 +341,9 @@ impl CheckpointStore for Spool {
                 self.remove(&self.manifest_path(older));
             }
         }
-        let written = self.write_parts(capture).and_then(|(manifest, versions)| {
+        let written = self.write_parts(capture).and_then(|(manifest, stands_for)| {
             self.publish(&manifest)?;
-            self.increments.completed(manifest.parts.clone(), versions);
+            self.increments.completed(manifest.parts.clone(), stands_for);
             Ok(manifest)
         });
         match &written {
@@ -507,39 +418,6 @@ impl CheckpointStore for Spool {
     }
 }
 
-struct PartDigest {
-    groups: Vec<GroupBytes>,
-    bytes: u64,
-    hash: [u8; 32],
-}
-
-/// A file that hashes and counts what is written to it.
-struct HashedFile {
-    file: Box<dyn DurableFile>,
-    hasher: Box<blake3::Hasher>,
-    bytes: u64,
-}
-
-impl HashedFile {
-    fn new(file: Box<dyn DurableFile>) -> Self {
-        Self { file, hasher: Box::new(blake3::Hasher::new()), bytes: 0 }
-    }
-}
-
-impl Write for HashedFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        let (done, _) = bytes.split_at(written);
-        self.hasher.update(done);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
 fn manifest_name(id: CheckpointId) -> String {
     format!("{:020}{MANIFEST_SUFFIX}", id.0)
 }
@@ -551,13 +429,6 @@ const ID_MAX: u64 = 1_000_000_000_000_000;
 fn id_in(name: &str) -> Option<CheckpointId> {
     let digits = name.get(..20).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok().filter(|id| *id <= ID_MAX).map(CheckpointId)
-}
-
-fn unreadable(error: io::Error) -> Damage {
-    match error.kind() {
-        io::ErrorKind::InvalidData => Damage::Permanent(error.to_string()),
-        _ => Damage::Unreadable(error.to_string()),
-    }
 }
 
 #[cfg(test)]

@@ -15,11 +15,13 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
-  69   the source is not available: the port is in use, or the server or the remote cannot be reached
-  70   an operator kept failing or hanging, the runtime failed, or `journal`, `checkpoint`, `restore` or `replay` found damage
+  69   the source is not available: the port is in use, or the server or the remote cannot be reached; or no job runs to
+       take a savepoint of
+  70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal`, `checkpoint`,
+       `restore`, `replay` or `state` found damage
   73   the checkpoint directory cannot be used
-  74   results or the last checkpoint could not be written
-  78   a setting is wrong, the saved state does not fit the job, or `replay` lacks the batches asked for
+  74   results, state, the last checkpoint or a savepoint could not be written
+  78   a setting is wrong, the saved state does not fit the job, or `replay` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
 /// A stream-processing runtime for edge devices.
@@ -64,6 +66,73 @@ pub enum Command {
     /// use.
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayArguments),
+
+    /// Take a savepoint of a running job: its whole state, for any backend and any parallelism, kept until you remove it
+    ///
+    /// Prints the savepoint's directory on standard output and its figures on standard error. Start from it with
+    /// `tidegate demo --from-savepoint`.
+    #[command(after_help = EXIT_CODES)]
+    Savepoint(SavepointArguments),
+
+    /// Look at the state in checkpoints or in a savepoint, also those copied from another device; changes nothing
+    ///
+    /// A damaged checkpoint is passed over, with a warning, for the one before it.
+    #[command(after_help = EXIT_CODES)]
+    State(StateCommand),
+}
+
+/// Arguments of `tidegate savepoint`.
+#[derive(Debug, Args)]
+pub struct SavepointArguments {
+    /// The data directory of the running job (`--data-dir` of `tidegate demo`), or the job's folder in it
+    #[arg(long, value_name = "DIR", visible_alias = "checkpoint-dir")]
+    pub data_dir: PathBuf,
+
+    /// The savepoint's directory, which must not exist yet [default: the next number in DIR/<job>/savepoints]
+    #[arg(long, value_name = "PATH")]
+    pub to: Option<PathBuf>,
+
+    /// Stop the job in order: what it has read is processed, and nothing after the savepoint
+    #[arg(long)]
+    pub stop: bool,
+
+    /// Path and figures as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `tidegate state`.
+#[derive(Debug, Args)]
+pub struct StateCommand {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: StateAction,
+
+    /// A data directory with one job, a job's folder, or a savepoint
+    pub directory: PathBuf,
+
+    /// Only this operator
+    #[arg(long, value_name = "NAME")]
+    pub operator: Option<String>,
+
+    /// With `get`: the key, as the number or text it is, or its encoded form as `hex:0a1b`
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
+    pub key: Option<String>,
+
+    /// With `list`: one JSON object. `get` and `export` always give JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with saved state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StateAction {
+    /// Operators, their states, and how much there is of each
+    List,
+    /// One key's values and timers
+    Get,
+    /// Every key, one JSON object a line
+    Export,
 }
 
 /// Which archive on a remote, and what of it is believed.
@@ -247,12 +316,33 @@ pub struct DemoArguments {
     #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
     pub readings: Option<u64>,
 
-    /// Where checkpoints go: `file` survives the process, `memory` only a failing operator
+    /// Where state is held and its checkpoints go
+    ///
+    /// `memory` survives only a failing operator, the others the process. `sled` and `rocksdb` hold more keys than fit in
+    /// memory.
     #[arg(long, value_enum, default_value_t = BackendName::File, help_heading = "State")]
     pub backend: BackendName,
 
-    /// Directory of the checkpoints [default: one for each source under the user's data directory]
-    #[arg(long, value_name = "DIR", help_heading = "State")]
+    /// Memory of the whole process, at least 32MiB: state, caches, batches and queues are measured out from it [default: no
+    /// limit]
+    ///
+    /// Where it is reached, caches shrink and sources are slowed; `memory` and `file` apply --key-limit to new keys.
+    #[arg(long, value_name = "SIZE", help_heading = "State")]
+    pub memory_max: Option<ByteSize>,
+
+    /// Keys held at most, by the backends `memory` and `file` [default: no limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "State")]
+    pub keys_max: Option<u64>,
+
+    /// What happens to a new key at --keys-max or --memory-max, in the backends `memory` and `file`
+    #[arg(long, value_enum, value_name = "POLICY", default_value_t = KeyLimitName::Stop, help_heading = "State")]
+    pub key_limit: KeyLimitName,
+
+    /// Directory of checkpoints, journal, savepoints and control socket [default: one for each source under the user's data
+    /// directory]
+    ///
+    /// With `memory` only for savepoints and the control socket, and only when given.
+    #[arg(long, value_name = "DIR", visible_alias = "data-dir", help_heading = "State")]
     pub checkpoint_dir: Option<PathBuf>,
 
     /// When readings are made durable: `always`, at an interval such as `500ms`, `off`; `none` keeps no journal
@@ -276,6 +366,13 @@ pub struct DemoArguments {
     /// Start empty instead of from the newest checkpoint; old checkpoints stay until new ones replace them
     #[arg(long, help_heading = "State")]
     pub fresh: bool,
+
+    /// Start with the state of this savepoint, whatever backend and parallelism took it
+    ///
+    /// Older checkpoints and the journal are not gone back to. A file given with --output is cut to where the savepoint
+    /// found it.
+    #[arg(long, value_name = "PATH", conflicts_with = "fresh", help_heading = "State")]
+    pub from_savepoint: Option<PathBuf>,
 
     /// Ship checkpoints to this remote, such as file:///mnt/backup, and restore from it when there is nothing here
     #[arg(long, value_name = "URI", help_heading = "Remote")]
@@ -346,6 +443,22 @@ pub enum BackendName {
     Memory,
     /// State on the heap, checkpoints in a directory
     File,
+    /// State in a sled store, checkpoints in a directory
+    Sled,
+    /// State in a RocksDB store, checkpoints in a directory by hard links
+    #[value(name = "rocksdb")]
+    RocksDb,
+}
+
+/// What --key-limit takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyLimitName {
+    /// The job ends with exit code 70
+    Stop,
+    /// The sixteenth of the keys not seen for longest is dropped, and counted
+    EvictOldest,
+    /// The reading is rejected, counted and kept in dead-letter.jsonl
+    RejectToDeadLetter,
 }
 
 /// What --ack takes.

@@ -1,15 +1,15 @@
 //! `tidegate demo`: the reference job.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::archive::{device, trust};
-use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument};
+use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
 use super::running_average::{JOB, running_averages};
-use super::{logging, signals};
+use super::{allocator, logging, signals};
 use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
@@ -17,6 +17,7 @@ use crate::runtime::{
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
+use crate::state::KeyLimitPolicy;
 use crate::stream::{Environment, TextStream};
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
@@ -25,6 +26,9 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     });
+    if arguments.memory_max.is_some() {
+        allocator::restart_frugally();
+    }
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;
     let environment = Environment::with_settings(JOB, settings(arguments)?);
@@ -42,7 +46,10 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
     let backend = match arguments.backend {
         BackendName::Memory => Backend::Memory,
         BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
+        BackendName::Sled => Backend::Sled { directory: checkpoint_directory(arguments)? },
+        BackendName::RocksDb => Backend::RocksDb { directory: checkpoint_directory(arguments)? },
     };
+    let control = backend.directory().map(Path::to_owned).or_else(|| arguments.checkpoint_dir.clone());
     let mut journal = board.journal.unwrap_or_default();
     if let Some(bytes_max) = arguments.journal_max {
         journal.bytes_max = bytes_max.0 as u64;
@@ -63,8 +70,20 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         parallelism: usize::from(arguments.parallelism),
         threads: arguments.threads.map_or(board.threads, usize::from),
         backend,
-        start: if arguments.fresh { Start::Empty } else { Start::NewestCheckpoint },
+        start: match &arguments.from_savepoint {
+            Some(path) => Start::Savepoint(path.clone()),
+            None if arguments.fresh => Start::Empty,
+            None => Start::NewestCheckpoint,
+        },
+        control,
         checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
+        memory_max: arguments.memory_max.map(|size| size.0 as u64).or(board.memory_max),
+        keys_max: arguments.keys_max.or(board.keys_max),
+        key_limit_policy: match arguments.key_limit {
+            KeyLimitName::Stop => KeyLimitPolicy::Stop,
+            KeyLimitName::EvictOldest => KeyLimitPolicy::EvictOldest,
+            KeyLimitName::RejectToDeadLetter => KeyLimitPolicy::RejectToDeadLetter,
+        },
         batch_timeout: match arguments.batch_timeout {
             None => board.batch_timeout,
             Some(Interval(timeout)) => Some(timeout).filter(|timeout| !timeout.is_zero()),
@@ -167,6 +186,8 @@ fn report(report: &JobReport) {
         checkpoints_failed = report.checkpoints_failed,
         shipped = report.shipping.shipped,
         clock_jumps = report.clock_jumps,
+        keys_evicted = report.keys_evicted,
+        memory_shortages = report.memory_shortages,
         "ended"
     );
 }

@@ -1,9 +1,10 @@
 //! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
 
-use crate::checkpoint::{ArchiveError, CheckpointError};
+use crate::checkpoint::{ArchiveError, CheckpointError, InspectionError, SavepointError};
 use crate::config::ConfigError;
 use crate::remote::RemoteError;
-use crate::runtime::JobError;
+use crate::runtime::{ControlError, JobError};
+use crate::state::StateError;
 
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
@@ -19,13 +20,28 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(archive) = error.downcast_ref::<ArchiveError>() {
         return archive_exit_code(archive);
     }
+    match error.downcast_ref::<InspectionError>() {
+        Some(
+            InspectionError::Savepoint(SavepointError::Damaged { .. }) | InspectionError::NoneWhole { .. },
+        ) => return SOFTWARE,
+        Some(InspectionError::Directory(_)) => return CANNOT_CREATE,
+        Some(_) => return CONFIGURATION,
+        None => {}
+    }
+    match error.downcast_ref::<ControlError>() {
+        Some(ControlError::NotRunning { .. }) => return UNAVAILABLE,
+        Some(ControlError::NoAnswer { .. } | ControlError::Refused(_)) => return IO_ERROR,
+        Some(ControlError::Path { .. }) => return CONFIGURATION,
+        None => {}
+    }
     if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
 }
 
 /// The one line that says what ended the command.
 pub fn message(error: &anyhow::Error) -> String {
-    // A job's error names its cause itself; a context does not.
-    if error.is::<JobError>() { error.to_string() } else { format!("{error:#}") }
+    // These name their cause themselves; a context does not.
+    let names_cause = error.is::<JobError>() || error.is::<ControlError>() || error.is::<InspectionError>();
+    if names_cause { error.to_string() } else { format!("{error:#}") }
 }
 
 fn archive_exit_code(error: &ArchiveError) -> u8 {
@@ -45,15 +61,19 @@ fn job_exit_code(error: &JobError) -> u8 {
         JobError::Configuration(_)
         | JobError::Restore { .. }
         | JobError::Open(_)
+        | JobError::Savepoint(_)
         | JobError::NotHeld { .. } => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
-        JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
+        JobError::Control { .. }
+        | JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
             CANNOT_CREATE
         }
         JobError::Remote(archive) => archive_exit_code(archive),
         JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
-        JobError::RestartsExhausted { .. }
+        JobError::State { source, .. } if matches!(**source, StateError::Store(_)) => IO_ERROR,
+        JobError::State { .. }
+        | JobError::RestartsExhausted { .. }
         | JobError::ThreadsStuck { .. }
         | JobError::OperatorFailed { .. }
         | JobError::ActorLost(_)

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod allocator;
 mod archive;
 mod arguments;
 mod checkpoint;
@@ -10,7 +11,9 @@ mod logging;
 mod replay;
 mod restore;
 mod running_average;
+mod savepoint;
 mod signals;
+mod state;
 
 pub use arguments::{Arguments, Command};
 pub use exit_code::{exit_code, message};
@@ -26,5 +29,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Journal(command) => journal::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Savepoint(arguments) => savepoint::run(&arguments),
+        Command::State(command) => state::run(&command),
     }
 }

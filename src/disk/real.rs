@@ -48,11 +48,16 @@ impl Disk for RealDisk {
         let parent = parent.unwrap_or(Path::new("."));
         if !directory.is_dir() {
             let create = || DirBuilder::new().mode(DIRECTORY_MODE).create(directory);
-            match create() {
+            let created = match create() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     self.create_directory(parent)?;
-                    create()?;
+                    create()
                 }
+                outcome => outcome,
+            };
+            match created {
+                // Another thread made it meanwhile.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => {}
                 outcome => outcome?,
             }
         }

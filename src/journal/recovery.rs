@@ -49,7 +49,8 @@ pub(crate) struct Recovered {
     pub(crate) chain: Chain,
     /// Frames not to be processed, by batch.
     pub(crate) skips: BTreeMap<Offset, BTreeSet<u64>>,
-    /// Lines of each client that asked for acknowledgements, as far as read.
+    /// Lines of each client that asked for acknowledgements, in the batches from the one needed on; as far as read when
+    /// none is.
     pub(crate) clients: BTreeMap<Arc<str>, u64>,
     /// Bytes behind the last valid record that were not zero: a torn tail.
     pub(crate) torn_bytes: u64,
@@ -86,6 +87,8 @@ pub(crate) fn recover(
 ) -> Result<Recovered, JournalError> {
     let mut listed = list(disk, directory)?;
     let mut recovered = Recovered::default();
+    // What lies before it may belong to a history that was given up.
+    let clients_from = if needed == Offset(u64::MAX) { Offset(0) } else { needed };
     let begin = listed.iter().rposition(|segment| segment.base <= needed).unwrap_or(0);
     for Listed { base, path } in listed.drain(..begin) {
         let bytes = disk.open(&path).map_or(0, |(_, length)| length);
@@ -96,7 +99,8 @@ pub(crate) fn recover(
         let bytes = read_whole(disk, &segment.path, SEGMENT_BYTES_LIMIT)
             .map_err(|source| JournalError::Read { path: segment.path.clone(), source })?;
         let next_base = listed.get(index + 1).map(|next| next.base);
-        match read_segment(&mut recovered, segment, &bytes, job, next_base, index == 0) {
+        let place = Place { next_base, is_first: index == 0, clients_from };
+        match read_segment(&mut recovered, segment, &bytes, job, place) {
             Ok(()) => {}
             Err((byte, reason)) => {
                 let highest = highest_offset(disk, &listed[index..]);
@@ -141,14 +145,20 @@ pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<Listed>, Jou
     Ok(listed)
 }
 
+/// What reading a segment depends on besides itself.
+struct Place {
+    next_base: Option<Offset>,
+    is_first: bool,
+    clients_from: Offset,
+}
+
 /// Takes in one segment, or says at which byte and why it is corrupt.
 fn read_segment(
     recovered: &mut Recovered,
     segment: &Listed,
     bytes: &[u8],
     job: &str,
-    next_base: Option<Offset>,
-    is_first: bool,
+    Place { next_base, is_first, clients_from }: Place,
 ) -> Result<(), (usize, &'static str)> {
     let Some((header, seed)) = SegmentHeader::decode(bytes) else {
         let only_zeros_behind =
@@ -181,7 +191,9 @@ fn read_segment(
                     return Err((position, "the batch is out of order"));
                 }
                 chain.update(&checksum.to_le_bytes());
-                count_clients(&mut recovered.clients, &batch);
+                if batch.offset >= clients_from {
+                    count_clients(&mut recovered.clients, &batch);
+                }
                 recovered.first.get_or_insert(batch.offset);
                 recovered.last = batch.offset;
                 recovered.last_stamp = recovered.last_stamp.max(batch.stamp);

@@ -2,6 +2,9 @@
 //!
 //! Buffers are numbered slots: slot 0 is what the head produced, slot `i + 1` what middle `i` did. A slot keeps
 //! its allocation from batch to batch. A slot is emptied by its one reader; `Copies`, which leaves its input as it is, runs before that one.
+//!
+//! A batch has three steps: its begin, its records and its end. Timers fire in the first and the last. They are taken
+//! together, or, when the batch goes frame by frame, one after the other, the middle one once for each frame.
 
 use std::any::Any;
 
@@ -10,15 +13,37 @@ use super::part::AnyPart;
 use crate::runtime::{BatchHeader, Timestamp};
 use crate::state::{SavedPart, StateError, StateSnapshot};
 
-/// A slot of a chain: a vector of records whose type its two ends know.
+/// A slot of a chain: a buffer of records whose type its two ends know.
 pub(crate) trait Slot: Any {
     /// Empties it, keeping its allocation.
     fn clear(&mut self);
 }
 
-impl<T: 'static> Slot for Vec<T> {
+/// The event time of a record that has none in a stream that has timestamps: one that a processing-time timer led to.
+pub(crate) const NO_TIME: i64 = i64::MIN;
+
+/// Records between two operators of a chain.
+#[derive(Debug)]
+pub(crate) struct Buffer<T> {
+    pub(crate) records: Vec<T>,
+    /// Event time of each record, in milliseconds; empty when the stream has none.
+    pub(crate) times: Vec<i64>,
+    /// How far event time is: the highest time an assigner of timestamps has seen in this step, or the watermark of a
+    /// keyed stage.
+    pub(crate) mark: i64,
+}
+
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { records: Vec::new(), times: Vec::new(), mark: i64::MIN }
+    }
+}
+
+impl<T: 'static> Slot for Buffer<T> {
     fn clear(&mut self) {
-        Vec::clear(self);
+        self.records.clear();
+        self.times.clear();
+        self.mark = i64::MIN;
     }
 }
 
@@ -32,13 +57,28 @@ pub(crate) trait Head {
         Vec::new()
     }
 
-    /// Turns the parts of a batch, in input order, into records.
+    /// Begins a batch.
+    fn begin(&mut self, _header: &BatchHeader, _out: &mut dyn Slot) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// Turns parts of a batch, in input order, into records.
     fn run(
         &mut self,
         header: &BatchHeader,
         parts: Vec<AnyPart>,
         out: &mut dyn Slot,
     ) -> Result<(), OperatorError>;
+
+    /// Ends the batch.
+    fn end(&mut self, _header: &BatchHeader, _out: &mut dyn Slot) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// The earliest processing time at which the head wants a batch, whatever that holds.
+    fn next_due(&mut self) -> Option<Timestamp> {
+        None
+    }
 
     /// Name of the operator whose keyed state the head holds.
     fn stateful_operator(&self) -> Option<&str> {
@@ -48,6 +88,11 @@ pub(crate) trait Head {
     /// The keyed state as it is after the last batch.
     fn snapshot(&mut self) -> Result<Option<Box<dyn StateSnapshot>>, StateError> {
         Ok(None)
+    }
+
+    /// Whether what was saved of the head's operator fits what it declares; for a head that is dropped afterwards.
+    fn check(&mut self, _parts: &[SavedPart]) -> Result<(), StateError> {
+        Ok(())
     }
 
     /// Opens the state, with what was saved of the head's operator. Called once, before the first batch.
@@ -102,8 +147,38 @@ impl Chain {
         header: &BatchHeader,
         parts: Vec<AnyPart>,
     ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.step(|head, out| {
+            head.begin(header, out)?;
+            head.run(header, parts, out)?;
+            head.end(header, out)
+        })
+    }
+
+    /// Begins a batch that goes frame by frame.
+    pub(crate) fn begin(&mut self, header: &BatchHeader) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.step(|head, out| head.begin(header, out))
+    }
+
+    /// Processes one frame of it.
+    pub(crate) fn frame(
+        &mut self,
+        header: &BatchHeader,
+        part: AnyPart,
+    ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.step(|head, out| head.run(header, vec![part], out))
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&mut self, header: &BatchHeader) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
+        self.step(|head, out| head.end(header, out))
+    }
+
+    fn step(
+        &mut self,
+        take: impl FnOnce(&mut dyn Head, &mut dyn Slot) -> Result<(), OperatorError>,
+    ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
         self.slots.iter_mut().for_each(|slot| slot.clear());
-        self.head.run(header, parts, &mut *self.slots[0])?;
+        take(&mut *self.head, &mut *self.slots[0])?;
         for (index, (input, middle)) in self.middles.iter_mut().enumerate() {
             let (before, from_here) = self.slots.split_at_mut(index + 1);
             middle.run(&mut *before[*input], &mut *from_here[0])?;
@@ -116,8 +191,8 @@ impl Chain {
     }
 }
 
-/// The typed vector behind a slot.
-pub(crate) fn records<T: 'static>(slot: &mut dyn Slot) -> &mut Vec<T> {
+/// The typed buffer behind a slot.
+pub(crate) fn buffer<T: 'static>(slot: &mut dyn Slot) -> &mut Buffer<T> {
     let slot: &mut dyn Any = slot;
     slot.downcast_mut().expect("the typed stream connected operators of one record type")
 }

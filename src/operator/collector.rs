@@ -22,6 +22,11 @@ impl<'a, T> Collector<'a, T> {
         self.limit = self.out.len() + RESULTS_PER_RECORD_MAX;
     }
 
+    /// Results so far, of all records.
+    pub(crate) fn count(&self) -> usize {
+        self.out.len()
+    }
+
     /// Adds a result.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::chain::{Slot, Tail, records};
+use super::chain::{Slot, Tail, buffer};
 use super::part::{AnyPart, PartPool};
 
 /// A batch's results of one subtask, encoded.
@@ -28,7 +28,7 @@ impl<T, F> Encode<T, F> {
 
 impl<T: 'static, F: FnMut(&T, &mut Vec<u8>)> Tail for Encode<T, F> {
     fn run(&mut self, input: &mut dyn Slot) -> Vec<AnyPart> {
-        let input = records::<T>(input);
+        let input = &mut buffer::<T>(input).records;
         let mut part = self.pool.take();
         part.records = input.len() as u64;
         for record in input.drain(..) {

@@ -21,6 +21,15 @@ pub enum OperatorError {
         /// The time it had for the batch, or for the frame when the batch went frame by frame.
         timeout: Duration,
     },
+    /// Timers that fire set ever more timers for times that have come.
+    #[error(
+        "timers that fire set more than {limit} timers that are due at once: \
+         set them for a time behind `processing_time()` or `current_watermark()`"
+    )]
+    TimersEndless {
+        /// How many one operator may set in one batch.
+        limit: usize,
+    },
     /// State could not be declared or restored.
     #[error(transparent)]
     State(#[from] StateError),

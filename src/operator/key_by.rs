@@ -5,23 +5,36 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Slot, Tail, records};
+use super::chain::{Buffer, Slot, Tail, buffer};
 use super::part::{AnyPart, PartPool};
 use crate::metrics::{RejectCause, Rejections};
 use crate::state::key::{KeyEncoder, KeyHash, KeyTooLong};
 use crate::state::{Key, KeyGroup, KeyGroupRange};
 
-/// Keyed records on their way to one subtask: three columns of equal length.
+/// Keyed records on their way to one subtask: columns of equal length.
 #[derive(Debug)]
 pub(crate) struct KeyedPart<K, T> {
     pub(crate) hashes: Vec<KeyHash>,
     pub(crate) keys: Vec<K>,
     pub(crate) records: Vec<T>,
+    /// Event time of each record; empty when the stream has none.
+    pub(crate) times: Vec<i64>,
+    /// How far event time is in the sending subtask (see `Buffer`).
+    pub(crate) mark: i64,
+    /// Which of the streams the receiving stage reads this is of.
+    pub(crate) stream: usize,
 }
 
 impl<K, T> Default for KeyedPart<K, T> {
     fn default() -> Self {
-        Self { hashes: Vec::new(), keys: Vec::new(), records: Vec::new() }
+        Self {
+            hashes: Vec::new(),
+            keys: Vec::new(),
+            records: Vec::new(),
+            times: Vec::new(),
+            mark: i64::MIN,
+            stream: 0,
+        }
     }
 }
 
@@ -34,6 +47,8 @@ pub(crate) struct KeyBy<K, T, F> {
     encoder: KeyEncoder,
     rejections: Rejections,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+    /// Which of the streams the receiving stage reads this is.
+    stream: usize,
     types: PhantomData<fn(T) -> K>,
 }
 
@@ -43,6 +58,7 @@ impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
         key: F,
         context: &SubtaskContext,
         pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+        stream: usize,
     ) -> Self {
         let mut owners = Vec::with_capacity(usize::from(context.max_parallelism.get()));
         for index in 0..context.parallelism {
@@ -57,6 +73,7 @@ impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
             encoder: KeyEncoder::new(),
             rejections: Rejections::new(name, Arc::clone(&context.metrics)),
             pool,
+            stream,
             types: PhantomData,
         }
     }
@@ -64,8 +81,8 @@ impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
 
 impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
     /// One receiver: whole columns at a time, the records moved as they are.
-    fn fill(&mut self, input: &mut Vec<T>, part: &mut KeyedPart<K, T>) {
-        part.keys.extend(input.iter().map(&mut self.key));
+    fn fill(&mut self, input: &mut Buffer<T>, part: &mut KeyedPart<K, T>) {
+        part.keys.extend(input.records.iter().map(&mut self.key));
         let mut is_whole = true;
         part.hashes.extend(part.keys.iter().map(|key| {
             self.encoder.hash(key).unwrap_or_else(|KeyTooLong| {
@@ -73,7 +90,8 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
                 KeyHash(0)
             })
         }));
-        std::mem::swap(&mut part.records, input);
+        std::mem::swap(&mut part.records, &mut input.records);
+        std::mem::swap(&mut part.times, &mut input.times);
         if !is_whole {
             self.drop_long_keys(part);
         }
@@ -89,15 +107,18 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
             *index += 1;
             kept[*index - 1]
         };
-        let (mut key, mut hash, mut record) = (0, 0, 0);
+        let (mut key, mut hash, mut record, mut time) = (0, 0, 0, 0);
         part.keys.retain(|_| retain(&mut key));
         part.hashes.retain(|_| retain(&mut hash));
         part.records.retain(|_| retain(&mut record));
+        part.times.retain(|_| retain(&mut time));
     }
 
     /// Several receivers: record by record.
-    fn route(&mut self, input: &mut Vec<T>, parts: &mut [Box<KeyedPart<K, T>>]) {
-        for record in input.drain(..) {
+    fn route(&mut self, input: &mut Buffer<T>, parts: &mut [Box<KeyedPart<K, T>>]) {
+        let mut times = input.times.iter();
+        for record in input.records.drain(..) {
+            let time = times.next();
             let key = (self.key)(&record);
             let Ok(hash) = self.encoder.hash(&key) else {
                 self.rejections.reject(RejectCause::KEY_TOO_LONG, None, || Cow::Borrowed(b"".as_slice()));
@@ -108,6 +129,9 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> KeyBy<K, T, F> {
             part.hashes.push(hash);
             part.keys.push(key);
             part.records.push(record);
+            if let Some(time) = time {
+                part.times.push(*time);
+            }
         }
     }
 }
@@ -116,7 +140,10 @@ impl<K: Key, T: Send + 'static, F: FnMut(&T) -> K> Tail for KeyBy<K, T, F> {
     fn run(&mut self, input: &mut dyn Slot) -> Vec<AnyPart> {
         let mut parts: Vec<Box<KeyedPart<K, T>>> =
             (0..self.context.parallelism).map(|_| self.pool.take()).collect();
-        let input = records::<T>(input);
+        let input = buffer::<T>(input);
+        for part in &mut parts {
+            (part.mark, part.stream) = (input.mark, self.stream);
+        }
         match &mut *parts {
             [only] => self.fill(input, only),
             parts => self.route(input, parts),

@@ -1,22 +1,37 @@
-//! The head of a keyed stage: calls a keyed process function for each record, with the state of its key.
+//! The head of a keyed stage: calls a keyed process function for each record, with the state of its key, and when
+//! timers fire.
+//!
+//! ```text
+//! begin   processing-time timers up to the batch's stamp
+//! run     records, part by part
+//! end     the watermark moves; event-time timers up to it
+//! ```
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Head, Slot as ChainSlot, records};
+use super::chain::{Buffer, Head, NO_TIME, Slot as ChainSlot, buffer};
 use super::collector::Collector;
+use super::context::KeyedContext;
 use super::error::OperatorError;
+use super::event_time::{EventClock, SavedClock, StreamTime};
+use super::firing::{DUE_TIMERS_SET_MAX, DueTimer, TimersAhead};
 use super::key_by::KeyedPart;
 use super::part::{AnyPart, PartPool};
-use crate::metrics::{RejectCause, Rejections};
-use crate::mutants::Mutant;
-use crate::runtime::{BatchHeader, Offset, Timestamp};
+use crate::metrics::{JobMetrics, RejectCause, Rejections};
+use crate::runtime::{BatchHeader, Timestamp};
+use crate::sink::dead_letter::Refused;
+use crate::state::key::KeyEncoder;
 use crate::state::{
-    Key, KeyGroupRange, KeyedState, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue,
-    ValueState, ValueStateDescriptor,
+    Key, KeyGroupRange, KeyedState, OperatorListDescriptor, OperatorListState, Redistribution, SavedPart,
+    Slot, StateError, StateRegistry, StateSetup, StateSnapshot, StateValue, TimeDomain, ValueState,
+    ValueStateDescriptor,
 };
+
+/// Name of the operator's list that holds its event clock.
+const CLOCK_LIST: &str = "tidegate.event-clock";
 
 /// A function over keyed records that keeps state for each key.
 ///
@@ -80,42 +95,27 @@ pub trait KeyedProcessFunction<K, T>: 'static {
         context: &mut KeyedContext<'_, K>,
         out: &mut Collector<'_, Self::Out>,
     ) -> Result<(), OperatorError>;
-}
 
-/// What a keyed process function may know besides its record. Time comes from here, never from the system clock,
-/// so that a replay sees the same.
-#[derive(Debug)]
-pub struct KeyedContext<'a, K> {
-    key: &'a K,
-    header: &'a BatchHeader,
-    rejections: &'a mut Rejections,
-}
-
-impl<K: std::fmt::Debug> KeyedContext<'_, K> {
-    /// Rejects the record at hand: counted by cause, sampled in the log with its key.
-    pub fn reject(&mut self, cause: RejectCause) {
-        let key = self.key;
-        self.rejections.reject(cause, None, || format!("{key:?}").into_bytes().into());
-    }
-}
-
-impl<K> KeyedContext<'_, K> {
-    /// The record's key.
-    pub fn key(&self) -> &K {
-        self.key
-    }
-
-    /// Processing time of the record's batch.
-    pub fn processing_time(&self) -> Timestamp {
-        if Mutant::WallClockInOperator.is_on() {
-            return crate::runtime::wall_time();
-        }
-        self.header.stamp
-    }
-
-    /// Offset of the record's batch.
-    pub fn offset(&self) -> Offset {
-        self.header.offset
+    /// Called when a timer fires that was set through the context; the state handles are at its key. Does nothing unless it
+    /// is implemented.
+    ///
+    /// Timers that are due fire in the order of time, then of the encoded key: those of processing time before the
+    /// records of a batch, those of event time behind them. One that is set meanwhile and is due fires in its turn. A
+    /// clock may jump far: set the next of a row of timers from [`KeyedContext::processing_time`], not from `time`.
+    ///
+    /// # Errors
+    /// Any failure rewinds the job to its last completed checkpoint. It is no frame's fault, so the batch is never given
+    /// up: a timer that fails each time ends the job by its restart strategy.
+    fn on_timer(
+        &mut self,
+        time: Timestamp,
+        domain: TimeDomain,
+        state: &mut Self::State,
+        context: &mut KeyedContext<'_, K>,
+        out: &mut Collector<'_, Self::Out>,
+    ) -> Result<(), OperatorError> {
+        let _ = (time, domain, state, context, out);
+        Ok(())
     }
 }
 
@@ -126,7 +126,20 @@ pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
     handles: P::State,
     state: KeyedState<K>,
     slots: Vec<Slot>,
+    /// Records of the batch so far.
+    record_count: usize,
+    clock: EventClock,
+    /// The clock as it is saved; none where there are no timestamps.
+    saved_clock: Option<OperatorListState<SavedClock>>,
+    ahead: TimersAhead<K>,
+    encoder: KeyEncoder,
     rejections: Rejections,
+    refused: Refused,
+    /// Knows where refused records are kept.
+    setup: Arc<StateSetup>,
+    metrics: Arc<JobMetrics>,
+    /// Keys were dropped before.
+    has_evicted: bool,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
     index: usize,
     parallelism: usize,
@@ -134,34 +147,116 @@ pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
 }
 
 impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
+    /// `streams`: where each of the streams it reads has its event time from.
     pub(crate) fn open(
         operator: &str,
         mut function: P,
         context: &SubtaskContext,
         pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
+        streams: &[StreamTime],
     ) -> Result<Self, StateError> {
         let range = KeyGroupRange::of_subtask(context.index, context.parallelism, context.max_parallelism);
         let setup = Arc::clone(&context.state);
         let mut state = KeyedState::new(operator.to_owned(), range, context.max_parallelism, setup);
         let handles = function.open(state.registry())?;
+        let clock = EventClock::new(streams);
+        let list = OperatorListDescriptor::new(CLOCK_LIST, Redistribution::Union);
+        let saved_clock =
+            clock.is_timed().then(|| state.registry().operator_list::<SavedClock>(&list)).transpose()?;
         Ok(Self {
             operator: operator.to_owned(),
             function,
             handles,
             state,
             slots: Vec::new(),
+            record_count: 0,
+            clock,
+            saved_clock,
+            ahead: TimersAhead::default(),
+            encoder: KeyEncoder::new(),
             rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
+            refused: Refused::default(),
+            setup: Arc::clone(&context.state),
+            metrics: Arc::clone(&context.metrics),
+            has_evicted: false,
             pool,
             index: context.index,
             parallelism: context.parallelism,
             types: PhantomData,
         })
     }
+
+    /// Fires the timers of `domain` that are due at `now`, and those they set that are due too.
+    fn fire(
+        &mut self,
+        domain: TimeDomain,
+        now: i64,
+        header: &BatchHeader,
+        out: &mut Buffer<P::Out>,
+    ) -> Result<(), OperatorError> {
+        let rows = self.state.rows();
+        self.state.timers().begin_firing(domain, now);
+        while let Some(DueTimer { time, key, slot }) = self.ahead.next(&mut self.state, domain, now)? {
+            if slot == Slot::REFUSED {
+                self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
+                continue;
+            }
+            rows.move_to(slot);
+            let event_time = if domain == TimeDomain::EventTime { time } else { NO_TIME };
+            let mut context = KeyedContext {
+                key: &key,
+                header,
+                time: event_time,
+                watermark: self.clock.watermark(),
+                rejections: &mut self.rejections,
+                timers: self.state.timers(),
+                encoder: &mut self.encoder,
+            };
+            let mut collector = Collector::new(&mut out.records);
+            self.function.on_timer(
+                Timestamp(time),
+                domain,
+                &mut self.handles,
+                &mut context,
+                &mut collector,
+            )?;
+            if self.saved_clock.is_some() {
+                out.times.resize(out.records.len(), event_time);
+            }
+            if self.state.timers().set_due() > DUE_TIMERS_SET_MAX {
+                return Err(OperatorError::TimersEndless { limit: DUE_TIMERS_SET_MAX });
+            }
+        }
+        self.state.timers().end_firing();
+        Ok(())
+    }
+}
+
+impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
+    fn count_evicted(&mut self) {
+        let evicted = self.state.take_evicted();
+        if evicted == 0 {
+            return;
+        }
+        JobMetrics::add(&self.metrics.keys_evicted, evicted);
+        if !std::mem::replace(&mut self.has_evicted, true) {
+            tracing::warn!(
+                operator = self.operator,
+                keys = evicted,
+                "state is at its limit: the keys not seen for longest are dropped from now on, and counted"
+            );
+        }
+    }
 }
 
 impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedProcess<K, T, P> {
     fn new_buffer(&self) -> Box<dyn ChainSlot> {
-        Box::new(Vec::<P::Out>::new())
+        Box::new(Buffer::<P::Out>::default())
+    }
+
+    fn begin(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
+        self.state.begin_batch(header.stamp.0);
+        self.fire(TimeDomain::ProcessingTime, header.stamp.0, header, buffer::<P::Out>(out))
     }
 
     fn run(
@@ -170,32 +265,70 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         parts: Vec<AnyPart>,
         out: &mut dyn ChainSlot,
     ) -> Result<(), OperatorError> {
-        let out = records::<P::Out>(out);
+        let out = buffer::<P::Out>(out);
         let rows = self.state.rows();
-        let mut record_count = 0;
-        self.state.begin_batch(header.stamp.0);
+        let watermark = self.clock.watermark();
         for part in parts {
             let mut part: Box<KeyedPart<K, T>> = part.downcast().expect("key_by sends keyed parts");
+            self.clock.hear(part.stream, part.mark);
             self.state.resolve(&part.hashes, &part.keys, &mut self.slots)?;
-            record_count += part.records.len();
-            let mut collector = Collector::new(out);
+            self.record_count += part.records.len();
+            let is_timed = self.saved_clock.is_some();
+            let mut collector = Collector::new(&mut out.records);
+            let mut times = part.times.iter();
             for ((record, key), slot) in part.records.drain(..).zip(&part.keys).zip(&self.slots) {
+                let time = times.next().copied().unwrap_or(NO_TIME);
                 if *slot == Slot::REFUSED {
-                    self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
+                    self.state.with_encoded(key, |key_bytes| {
+                        let cause = RejectCause::KEYS_MAX;
+                        self.refused.add(header.offset, &self.operator, cause, key, key_bytes);
+                        self.rejections.reject(cause, None, || Cow::Borrowed(key_bytes));
+                    });
                     continue;
                 }
                 rows.move_to(*slot);
                 collector.next_record();
-                let mut context = KeyedContext { key, header, rejections: &mut self.rejections };
+                let mut context = KeyedContext {
+                    key,
+                    header,
+                    time,
+                    watermark,
+                    rejections: &mut self.rejections,
+                    timers: self.state.timers(),
+                    encoder: &mut self.encoder,
+                };
                 self.function.process(record, &mut self.handles, &mut context, &mut collector)?;
+                if is_timed {
+                    out.times.resize(collector.count(), time);
+                }
             }
             part.hashes.clear();
             part.keys.clear();
+            part.times.clear();
             self.pool.put(part);
         }
-        self.state.end_batch(record_count);
+        Ok(())
+    }
+
+    fn end(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
+        let out = buffer::<P::Out>(out);
+        self.clock.end_batch(header.stamp.0);
+        self.fire(TimeDomain::EventTime, self.clock.watermark(), header, out)?;
+        out.mark = self.clock.watermark();
+        self.state.end_batch(std::mem::take(&mut self.record_count))?;
+        self.count_evicted();
+        if let Some(dead_letters) = &self.setup.dead_letters {
+            dead_letters.keep(&self.refused);
+        }
+        self.refused.clear();
         self.rejections.end_batch();
         Ok(())
+    }
+
+    fn next_due(&mut self) -> Option<Timestamp> {
+        let timer = self.state.timers().next_time(TimeDomain::ProcessingTime);
+        let idle = self.clock.next_due(self.state.rows().now());
+        timer.into_iter().chain(idle).min().map(Timestamp)
     }
 
     fn stateful_operator(&self) -> Option<&str> {
@@ -203,11 +336,23 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
     }
 
     fn snapshot(&mut self) -> Result<Option<Box<dyn StateSnapshot>>, StateError> {
+        if let Some(saved) = &self.saved_clock {
+            saved.update([self.clock.save()]);
+        }
         self.state.snapshot().map(Some)
     }
 
+    fn check(&mut self, parts: &[SavedPart]) -> Result<(), StateError> {
+        self.state.check(parts, self.parallelism)
+    }
+
     fn open(&mut self, parts: &[SavedPart], stamp: Timestamp) -> Result<(), StateError> {
-        self.state.open(parts, self.index, self.parallelism, stamp.0)
+        self.state.open(parts, self.index, self.parallelism, stamp.0)?;
+        // All subtasks had the same.
+        if let Some(saved) = self.saved_clock.as_ref().and_then(|saved| saved.get().into_iter().next()) {
+            self.clock.restore(&saved);
+        }
+        Ok(())
     }
 
     fn key_count(&self) -> usize {

@@ -9,8 +9,11 @@
 
 pub(crate) mod chain;
 mod collector;
+mod context;
 mod encode;
 mod error;
+mod event_time;
+mod firing;
 mod key_by;
 mod keyed;
 mod part;
@@ -19,10 +22,13 @@ mod transform;
 
 pub(crate) use chain::{Chain, Head, Middle, Tail};
 pub use collector::Collector;
+pub use context::KeyedContext;
 pub(crate) use encode::{Encode, EncodedPart};
 pub use error::OperatorError;
+pub use event_time::WatermarkStrategy;
+pub(crate) use event_time::{AssignTimestamps, StreamTime};
 pub(crate) use key_by::{KeyBy, KeyedPart};
-pub use keyed::{KeyedContext, KeyedProcessFunction};
+pub use keyed::KeyedProcessFunction;
 pub(crate) use keyed::{KeyedProcess, StateClosure};
 pub(crate) use part::{AnyPart, PartPool, TracedPart};
 pub(crate) use text::{FrameInput, TextHead};

@@ -9,9 +9,9 @@ const SPARE_PARTS_MAX: usize = 16;
 /// A part whose type both ends of the edge know.
 pub(crate) type AnyPart = Box<dyn Any + Send>;
 
-/// A batch's parts frame by frame: the frame's number, and what it led to. Takes the place of a part in a batch that is
-/// processed frame by frame.
-pub(crate) struct TracedPart(pub(crate) Vec<(u64, AnyPart)>);
+/// A batch's parts frame by frame: the frame's number, and what it led to. What timers led to, at the begin and the end of
+/// the batch, is of no frame. Takes the place of a part in a batch that is processed frame by frame.
+pub(crate) struct TracedPart(pub(crate) Vec<(Option<u64>, AnyPart)>);
 
 /// Spare buffers of one edge, at most 16 (a `heapless` vector): downstream puts what upstream takes, so a steady
 /// stream allocates nothing and large buffers do not wander between the threads' heaps.

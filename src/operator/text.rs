@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::SubtaskContext;
-use super::chain::{Head, Slot, records};
+use super::chain::{Buffer, Head, Slot, buffer};
 use super::collector::Collector;
 use super::error::OperatorError;
 use super::part::AnyPart;
@@ -104,7 +104,7 @@ where
     F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
 {
     fn new_buffer(&self) -> Box<dyn Slot> {
-        Box::new(Vec::<T>::new())
+        Box::new(Buffer::<T>::default())
     }
 
     fn frames(&self, part: &AnyPart) -> Vec<u64> {
@@ -119,7 +119,7 @@ where
         parts: Vec<AnyPart>,
         out: &mut dyn Slot,
     ) -> Result<(), OperatorError> {
-        let out = records::<T>(out);
+        let out = &mut buffer::<T>(out).records;
         for part in parts {
             let input: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
             for share in input.frames.share(self.source, self.context.index, self.context.parallelism) {

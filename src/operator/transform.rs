@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::chain::{Middle, Slot, records};
+use super::chain::{Buffer, Middle, Slot, buffer};
 use super::collector::Collector;
 use super::error::OperatorError;
 
@@ -20,11 +20,14 @@ impl<T, U, F> Map<T, U, F> {
 
 impl<T: 'static, U: 'static, F: FnMut(T) -> U> Middle for Map<T, U, F> {
     fn new_buffer(&self) -> Box<dyn Slot> {
-        Box::new(Vec::<U>::new())
+        Box::new(Buffer::<U>::default())
     }
 
     fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
-        records::<U>(out).extend(records::<T>(input).drain(..).map(&mut self.function));
+        let (input, out) = (buffer::<T>(input), buffer::<U>(out));
+        out.records.extend(input.records.drain(..).map(&mut self.function));
+        std::mem::swap(&mut out.times, &mut input.times);
+        out.mark = input.mark;
         Ok(())
     }
 }
@@ -43,11 +46,22 @@ impl<T, F> Filter<T, F> {
 
 impl<T: 'static, F: FnMut(&T) -> bool> Middle for Filter<T, F> {
     fn new_buffer(&self) -> Box<dyn Slot> {
-        Box::new(Vec::<T>::new())
+        Box::new(Buffer::<T>::default())
     }
 
     fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
-        records::<T>(out).extend(records::<T>(input).drain(..).filter(&mut self.predicate));
+        let (input, out) = (buffer::<T>(input), buffer::<T>(out));
+        out.mark = input.mark;
+        if input.times.is_empty() {
+            out.records.extend(input.records.drain(..).filter(&mut self.predicate));
+            return Ok(());
+        }
+        for (record, time) in input.records.drain(..).zip(&input.times) {
+            if (self.predicate)(&record) {
+                out.records.push(record);
+                out.times.push(*time);
+            }
+        }
         Ok(())
     }
 }
@@ -66,14 +80,24 @@ impl<T, U, F> FlatMap<T, U, F> {
 
 impl<T: 'static, U: 'static, F: FnMut(T, &mut Collector<'_, U>)> Middle for FlatMap<T, U, F> {
     fn new_buffer(&self) -> Box<dyn Slot> {
-        Box::new(Vec::<U>::new())
+        Box::new(Buffer::<U>::default())
     }
 
     fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
-        let mut collector = Collector::new(records::<U>(out));
-        for record in records::<T>(input).drain(..) {
+        let (input, out) = (buffer::<T>(input), buffer::<U>(out));
+        out.mark = input.mark;
+        let mut collector = Collector::new(&mut out.records);
+        if input.times.is_empty() {
+            for record in input.records.drain(..) {
+                collector.next_record();
+                (self.function)(record, &mut collector);
+            }
+            return Ok(());
+        }
+        for (record, time) in input.records.drain(..).zip(&input.times) {
             collector.next_record();
             (self.function)(record, &mut collector);
+            out.times.resize(collector.count(), *time);
         }
         Ok(())
     }
@@ -84,11 +108,14 @@ pub(crate) struct Copies<T>(pub(crate) PhantomData<fn(T)>);
 
 impl<T: Clone + 'static> Middle for Copies<T> {
     fn new_buffer(&self) -> Box<dyn Slot> {
-        Box::new(Vec::<T>::new())
+        Box::new(Buffer::<T>::default())
     }
 
     fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
-        records::<T>(out).extend_from_slice(records::<T>(input));
+        let (input, out) = (buffer::<T>(input), buffer::<T>(out));
+        out.records.extend_from_slice(&input.records);
+        out.times.extend_from_slice(&input.times);
+        out.mark = input.mark;
         Ok(())
     }
 }

@@ -1,6 +1,8 @@
 //! The batch's header: what every subtask and sink learns of a batch besides its records.
 
 use std::fmt;
+use std::ops::Add;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -24,9 +26,26 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Processing time: milliseconds since 1970-01-01 UTC, the same for all records of a batch.
+/// A time in milliseconds since 1970-01-01 UTC: processing time, which all records of a batch share, or event time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// Before every other: the watermark before there is one.
+    pub const MIN: Self = Self(i64::MIN);
+    /// Behind every other.
+    pub const MAX: Self = Self(i64::MAX);
+}
+
+impl Add<Duration> for Timestamp {
+    type Output = Self;
+
+    /// The time `duration` later, in whole milliseconds; [`Self::MAX`] at most.
+    fn add(self, duration: Duration) -> Self {
+        let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(milliseconds))
+    }
+}
 
 /// How often the job has been started or rewound in this process. Messages of an earlier attempt are stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -13,6 +13,7 @@ use actix::prelude::*;
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
 use super::progress::Progress;
+use super::sequencer::Sequencer;
 use super::sink_actor::SinkActor;
 use super::subtask::{Receiver, Subtask, SubtaskWiring};
 use super::supervisor::{ABANDONED_THREADS_MAX, JobSupervisor};
@@ -31,6 +32,7 @@ pub(crate) struct Blueprint {
     pub(crate) mailbox_capacity: usize,
     pub(crate) metrics: Arc<JobMetrics>,
     pub(crate) state: Arc<StateSetup>,
+    pub(crate) sequencer: Addr<Sequencer>,
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) sinks: Vec<Addr<SinkActor>>,
 }
@@ -83,8 +85,11 @@ impl Blueprint {
         supervisor: &Addr<JobSupervisor>,
     ) -> DeployedSubtask {
         let described = &self.stages[stage];
+        let streams = Stage::stream_counts(&self.stages)[stage];
         let receiver = |target: &Target| match *target {
-            Target::Stage(stage) => Receiver::Stage(later[stage].clone()),
+            Target::Stage { stage, stream } => {
+                Receiver::Stage { subtasks: later[stage].clone(), input: stream * self.parallelism + index }
+            }
             Target::Sink(sink) => Receiver::Sink(self.sinks[sink].clone()),
         };
         let progress = Arc::new(Progress::default());
@@ -97,9 +102,10 @@ impl Blueprint {
                 metrics: Arc::clone(&self.metrics),
                 state: Arc::clone(&self.state),
             },
-            input_count: if described.reads_source { 1 } else { self.parallelism },
+            input_count: if described.reads_source { 1 } else { streams * self.parallelism },
             factory: Arc::clone(&described.factory),
             receivers: described.targets.iter().map(receiver).collect(),
+            sequencer: self.sequencer.clone(),
             coordinator: self.coordinator.clone(),
             supervisor: supervisor.clone(),
             mailbox_capacity: self.mailbox_capacity,

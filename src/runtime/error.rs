@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 
 use super::batch::Offset;
-use crate::checkpoint::{ArchiveError, CheckpointError, CheckpointId};
+use crate::checkpoint::{ArchiveError, CheckpointError, CheckpointId, SavepointError};
 use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
@@ -52,6 +52,17 @@ pub enum JobError {
     /// There may be state on the remote, and it cannot be had: without `--fresh` nothing is started.
     #[error("cannot restore from the remote: {0}; give --fresh to start empty")]
     Remote(ArchiveError),
+    /// The savepoint to start from cannot be used. Nothing was touched.
+    #[error(transparent)]
+    Savepoint(#[from] SavepointError),
+    /// The control socket cannot be made.
+    #[error("cannot make the control socket in {directory}: {source}", directory = directory.display())]
+    Control {
+        /// The job's folder.
+        directory: std::path::PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// The newest checkpoint does not fit the job. Nothing was touched.
     #[error("cannot restore checkpoint {checkpoint}: {source}")]
     Restore {
@@ -63,6 +74,15 @@ pub enum JobError {
     /// An operator could not be opened.
     #[error("cannot open the operators: {0}")]
     Open(Box<StateError>),
+    /// An operator's state failed in a way that another try would not mend: it is at its limit and the policy is to stop,
+    /// or its store cannot be used.
+    #[error("{place}: {source}")]
+    State {
+        /// Stage, subtask and batch.
+        place: String,
+        /// What failed.
+        source: Box<StateError>,
+    },
     /// An operator failed and the restart strategy gave up.
     #[error("gave up after {failures} failures; the last: {place} {cause}")]
     RestartsExhausted {

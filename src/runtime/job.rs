@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Offset;
 use super::coordinator::{CheckpointCoordinator, CoordinatorStart};
 use super::deployment::Blueprint;
 use super::error::JobError;
+use super::job_handle::{JobHandle, SavepointRequest};
 use super::journal_actor::{JournalActor, JournalStart};
+use super::memory_watch::ProcessMemory;
+use super::messages::AskSavepoint;
 use super::opening::{self, OpenJournal, Opened};
 use super::report::JobReport;
 use super::reserve::Reserve;
@@ -21,15 +25,16 @@ use super::settings::Settings;
 use super::shipper::{FinishShipping, Shipper};
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
-use super::stop::StopHandle;
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::sink::OpenSink;
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
-use crate::stream::Topology;
+use crate::stream::{Stage, Topology};
 
+/// How long the end of a job waits for the last client of its control socket.
+const CONTROL_END_MAX: Duration = Duration::from_secs(2);
 /// Room in a mailbox for messages that are not parts of batches.
 pub(crate) const CONTROL_MAILBOX: usize = 256;
 
@@ -37,8 +42,8 @@ pub(crate) const CONTROL_MAILBOX: usize = 256;
 ///
 /// # Errors
 /// See [`JobError`].
-pub(crate) fn run(topology: Topology, settings: Settings, stop: StopHandle) -> Result<JobReport, JobError> {
-    run_on(&opening::real_disk(), topology, settings, stop)
+pub(crate) fn run(topology: Topology, settings: Settings, handle: &JobHandle) -> Result<JobReport, JobError> {
+    run_on(&opening::real_disk(), topology, settings, handle)
 }
 
 /// Runs a job with its files on `disk`.
@@ -49,11 +54,13 @@ pub(crate) fn run_on(
     disk: &Arc<dyn Disk>,
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    handle: &JobHandle,
 ) -> Result<JobReport, JobError> {
+    // Whatever ends the job, what is asked for is answered.
+    let requests = handle.take_requests();
     settings.check().map_err(JobError::Configuration)?;
     topology.check().map_err(JobError::Configuration)?;
-    let opened = opening::open(&topology, &settings, disk, &stop)?;
+    let opened = opening::open(&topology, &settings, disk, &handle.stop_handle())?;
     // Two blocking threads: files, and a name that a connecting source looks up.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -61,15 +68,26 @@ pub(crate) fn run_on(
         .build()
         .map_err(JobError::Runtime)?;
     let system = System::with_tokio_rt(|| runtime);
-    let outcome = system.block_on(launch(topology, settings, stop, opened));
+    let state = Arc::clone(&opened.state);
+    let outcome =
+        system.block_on(launch(topology, settings, Asked { handle: handle.clone(), requests }, opened));
     System::current().stop();
+    // With it goes the supervisor, and with that the subtasks' threads and their stores.
+    drop(system);
+    state.wait_until_closed();
     outcome
+}
+
+/// How a job is asked for things.
+struct Asked {
+    handle: JobHandle,
+    requests: Option<mpsc::Receiver<SavepointRequest>>,
 }
 
 async fn launch(
     topology: Topology,
     settings: Settings,
-    stop: StopHandle,
+    asked: Asked,
     opened: Opened,
 ) -> Result<JobReport, JobError> {
     let (outcome, ended) = oneshot::channel();
@@ -79,7 +97,9 @@ async fn launch(
     let supervisor = JobSupervisor::new(Orders {
         failures: Failures::new(settings.restart, has_journal.then_some(settings.frame_attempts_max)),
         batch_timeout: settings.batch_timeout,
-        stop,
+        stop: asked.handle.stop_handle(),
+        disk: opened.disk,
+        savepoints: opened.savepoints,
         source_stop: source_stop.clone(),
         metrics: Arc::clone(&metrics),
         outcome,
@@ -89,7 +109,8 @@ async fn launch(
     let (durable_sender, durable) = watch::channel(opened.start.last);
     let reserve = opened.journal.as_ref().map(|journal| journal.reserve.clone());
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
-    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender).start();
+    let memory = ProcessMemory::new(settings.memory_max, &opened.state);
+    let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender, memory).start();
     let stop_timeout = opened.shipping.as_ref().map(|shipping| shipping.stop_timeout);
     let shipper = opened.shipping.map(|shipping| Shipper::new(shipping, Arc::clone(&metrics)).start());
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
@@ -108,10 +129,13 @@ async fn launch(
         shipper: shipper.clone(),
     })
     .start();
+    // What may be under way to one subtask.
+    let streams = Stage::stream_counts(&topology.stages).into_iter().max().unwrap_or(0).max(1);
+    let parts_max = settings.batches_in_flight * settings.parallelism * streams;
     let mut launcher = Launcher {
         sink_thread: Arbiter::new(),
         journal_thread: has_journal.then(Arbiter::new),
-        mailbox_capacity: settings.batches_in_flight * settings.parallelism + CONTROL_MAILBOX,
+        mailbox_capacity: parts_max + CONTROL_MAILBOX,
         topology,
         settings,
         metrics: Arc::clone(&metrics),
@@ -138,22 +162,44 @@ async fn launch(
             start_sources,
         },
     );
+    if let Some(requests) = asked.requests {
+        actix::spawn(take_requests(requests, supervisor));
+    }
+    let has_ended = CancellationToken::new();
+    let serving =
+        opened.control.map(|control| actix::spawn(control.serve(asked.handle.requests(), has_ended.clone())));
     let mut outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
-    if let (Ok(report), Some(shipper), Some(timeout)) = (&mut outcome, shipper, stop_timeout) {
-        finish_shipping(&shipper, timeout).await;
+    if let (Ok(report), Some(shipper), Some(stop_timeout)) = (&mut outcome, shipper, stop_timeout) {
+        finish_shipping(&shipper, stop_timeout).await;
         report.shipping = metrics.shipping();
     }
     launcher.stop_threads();
+    has_ended.cancel();
+    if let Some(serving) = serving
+        && timeout(CONTROL_END_MAX, serving).await.is_err()
+    {
+        tracing::warn!("a client of the control socket does not take its answer");
+    }
     drop(opened.lock);
     outcome
 }
 
 /// Gives the last checkpoint a little time to reach the remote.
-async fn finish_shipping(shipper: &Addr<Shipper>, timeout: Duration) {
-    match tokio::time::timeout(timeout, shipper.send(FinishShipping)).await {
+async fn finish_shipping(shipper: &Addr<Shipper>, stop_timeout: Duration) {
+    match timeout(stop_timeout, shipper.send(FinishShipping)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => tracing::debug!("the shipper had ended before"),
         Err(_) => tracing::warn!("the last checkpoint is not on the remote yet: the next start ships it"),
+    }
+}
+
+/// Takes requests for savepoints one after the other.
+async fn take_requests(mut requests: mpsc::Receiver<SavepointRequest>, supervisor: Addr<JobSupervisor>) {
+    while let Some(request) = requests.recv().await {
+        let (finished, is_finished) = oneshot::channel();
+        notify(&supervisor, AskSavepoint { request, finished });
+        // Dropped when the request is answered: that is what is waited for.
+        drop(is_finished.await);
     }
 }
 
@@ -239,6 +285,7 @@ impl Launcher {
             mailbox_capacity: self.mailbox_capacity,
             metrics: Arc::clone(&self.metrics),
             state: Arc::clone(&self.state),
+            sequencer: self.sequencer.clone(),
             coordinator: self.coordinator.clone(),
             sinks: sinks.to_vec(),
         }

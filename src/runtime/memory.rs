@@ -9,6 +9,8 @@ pub(crate) const MEMORY_MIN: u64 = 32 << 20;
 const FIXED_BYTES: u64 = 12 << 20;
 /// Copies of a batch's bytes that are alive at once on its way: frames, records, parts, results.
 const BATCH_COPIES: u64 = 4;
+/// What a byte of sled's cache is counted as: the tree's own pages and page table come on top.
+const SLED_CACHE_COST: u64 = 16;
 /// Cached rows and blocks of all stores where no budget is set, in bytes.
 const STORE_BYTES_DEFAULT: u64 = 64 << 20;
 
@@ -26,20 +28,32 @@ impl MemoryPlan {
     pub(crate) fn of(settings: &Settings, holders: usize) -> Self {
         let holders = holders.max(1) as u64;
         let has_store = matches!(settings.backend, Backend::Sled { .. } | Backend::RocksDb { .. });
-        let batches = BATCH_COPIES * settings.batch_bytes_max as u64 * settings.batches_in_flight as u64;
+        let batches = Self::batch_bytes(settings);
         let left = settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches).max(max / 8));
         let for_stores = left.unwrap_or(2 * STORE_BYTES_DEFAULT);
         let state = match (has_store, left) {
             // A snapshot copies what changes while it is written, a table doubles when it grows.
             (false, Some(left)) => left / 2 / holders,
             (false, None) => u64::MAX,
-            // Half of it for encoded rows on their way, growth and the stores' own slack.
-            (true, _) => for_stores / 4 / holders,
+            // The rest for compactions, for what batches read and write, and for the allocator.
+            (true, Some(_)) if matches!(settings.backend, Backend::Sled { .. }) => for_stores / 8 / holders,
+            (true, Some(_)) => for_stores / 4 / holders,
+            (true, None) => for_stores / holders,
         };
-        Self {
-            store: StoreBudget { cache_bytes: for_stores / 4, write_buffer_bytes: for_stores / 8 },
-            state_bytes: usize::try_from(state).unwrap_or(usize::MAX),
-        }
+        let store = match settings.backend {
+            Backend::Sled { .. } => {
+                // One cache for each store, of which the tree takes several times as much.
+                let each = for_stores / SLED_CACHE_COST / holders;
+                StoreBudget { cache_bytes: each, write_buffer_bytes: 0 }
+            }
+            _ => StoreBudget { cache_bytes: for_stores / 4, write_buffer_bytes: for_stores / 8 },
+        };
+        Self { store, state_bytes: usize::try_from(state).unwrap_or(usize::MAX) }
+    }
+
+    /// What batches on their way may take, in bytes.
+    pub(crate) fn batch_bytes(settings: &Settings) -> u64 {
+        BATCH_COPIES * settings.batch_bytes_max as u64 * settings.batches_in_flight as u64
     }
 }
 

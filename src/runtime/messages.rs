@@ -7,6 +7,7 @@ use actix::prelude::*;
 use super::batch::{Attempt, BatchHeader, Offset, Timestamp};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
+use super::job_handle::{SavepointOrder, SavepointRequest};
 use super::journal_actor::JournalActor;
 use super::sequencing::{ReplayFrom, Replayed};
 use super::sink_actor::SinkActor;
@@ -50,6 +51,17 @@ pub(crate) struct BatchDelivered {
     pub(crate) attempt: Attempt,
     pub(crate) offset: Offset,
     pub(crate) sink: usize,
+}
+
+/// Subtask → sequencer: its earliest processing-time timer behind a batch, when that changed; at most one a batch.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TimerSet {
+    pub(crate) attempt: Attempt,
+    pub(crate) stage: usize,
+    pub(crate) subtask: usize,
+    pub(crate) behind: Offset,
+    pub(crate) earliest: Option<Timestamp>,
 }
 
 /// Supervisor → sequencer: the receivers of batches.
@@ -205,6 +217,21 @@ pub(crate) struct ResumeCheckpoints {
 #[derive(Message)]
 #[rtype(result = "Result<(), CheckpointError>")]
 pub(crate) struct TakeLastCheckpoint;
+
+/// Launcher → supervisor: somebody asks for a savepoint. One at a time: until `finished` is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct AskSavepoint {
+    pub(crate) request: SavepointRequest,
+    pub(crate) finished: tokio::sync::oneshot::Sender<()>,
+}
+
+/// Supervisor → coordinator: take a savepoint, at the job's end if it is to stop with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct TakeSavepoint {
+    pub(crate) order: SavepointOrder,
+}
 
 /// Supervisor → subtask: build the operators anew and load their state. Answers the number of keys.
 #[derive(Message)]

@@ -10,7 +10,7 @@
 //! | actor | thread | plain part |
 //! |---|---|---|
 //! | `SourceActor` | main | `source::line_framer` |
-//! | `Sequencer` | main | `sequencing`, `pacing`, `clock` |
+//! | `Sequencer` | main | `sequencing`, `pacing`, `ticks`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
 //! | `Shipper` | main, calls to the remote on the remote's own threads | `checkpoint::archive::shipping` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
@@ -26,7 +26,9 @@
 
 mod alignment;
 mod batch;
+mod beginning;
 mod clock;
+mod control;
 mod coordinator;
 #[cfg(test)]
 mod damage_tests;
@@ -35,8 +37,10 @@ mod error;
 #[cfg(test)]
 mod fault_tests;
 mod job;
+mod job_handle;
 mod journal_actor;
 mod memory;
+mod memory_watch;
 mod messages;
 mod opening;
 mod pacing;
@@ -59,12 +63,17 @@ mod source_actor;
 mod stop;
 mod subtask;
 mod supervisor;
+mod ticks;
+#[cfg(test)]
+mod timer_simulation_tests;
 
 pub(crate) use batch::BatchHeader;
 pub use batch::{Offset, Timestamp};
 pub(crate) use clock::wall_time;
+pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
 pub(crate) use job::run;
+pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub use remote::RemoteSettings;
 pub(crate) use remote::{OpenRemote, progress_log};
 pub(crate) use replay::replay;

@@ -7,13 +7,17 @@
 //!   journal/      segments (see `journal`)
 //!   reserve       disk kept for a start and a stop on a full disk (see `reserve`)
 //!   sinks/        what sinks remember (see `sink::print`)
-//!   dead-letter.jsonl    frames no operator could bear
+//!   dead-letter.jsonl    frames no operator could bear, and refused records
 //!   quarantine/   damaged manifests and segments
 //!   remote/       what is remembered of the remote, and what a restore fetches (see `checkpoint::archive`)
+//!   savepoints/   savepoints without a path of their own (see `checkpoint::savepoint`)
+//!   control.sock  see `control`
 //!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
 //! ```
 //!
 //! On a full disk the reserve is given up; when that does not help, or it was given up before, the start waits.
+//!
+//! What was saved is compared with what the job declares before anything is changed (see `beginning`).
 //!
 //! A job that starts empty begins with an empty checkpoint: it records where the sinks stood, so a crash before the
 //! first real one finds the way back.
@@ -23,7 +27,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::batch::{Offset, Timestamp};
+use super::beginning::{SavepointStart, state_fits};
 use super::clock::SystemClocks;
+use super::control::ControlSocket;
 use super::error::{JobError, is_caused_by_full_disk};
 use super::memory::MemoryPlan;
 use super::remote::{OpenRemote, OpenShipping};
@@ -34,19 +40,27 @@ use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, Pins, SinkPosition, Spool,
-    Wanted,
+    Wanted, remove_unfinished,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
 use crate::sink::OpenSink;
-use crate::source::OpenSource;
+use crate::sink::dead_letter::DeadLetters;
+use crate::source::{OpenSource, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
+
+/// Frames that were given up and records that were refused.
+const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
 /// What a job holds before its actors start.
 pub(crate) struct Opened {
     /// How operators hold their state.
     pub(crate) state: Arc<StateSetup>,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Where savepoints without a path of their own go.
+    pub(crate) savepoints: Option<PathBuf>,
+    pub(crate) control: Option<ControlSocket>,
     pub(crate) store: Box<dyn CheckpointStore>,
     pub(crate) contents: Option<Arc<Contents>>,
     pub(crate) restored: Option<Restored>,
@@ -115,8 +129,10 @@ fn open_once(
     disk: &Arc<dyn Disk>,
     reserve: Option<&Reserve>,
 ) -> Result<Opened, JobError> {
+    let savepoint = SavepointStart::read(topology, settings, disk)?;
     let directory = settings.backend.directory().map(|directory| directory.join(&topology.job));
-    let lock = directory.as_deref().map(|directory| lock(disk, directory)).transpose()?;
+    let folder = settings.data_directory().map(|directory| directory.join(&topology.job));
+    let lock = folder.as_deref().map(|folder| lock(disk, folder)).transpose()?;
     let state = state_setup(topology, settings, disk, directory.as_deref())?;
     let pins = settings.remote.as_ref().map(|_| Pins::default());
     let mut store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
@@ -135,31 +151,58 @@ fn open_once(
         contents = store.newest()?;
     }
     let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
-    if settings.start == Start::Empty {
+    if settings.start != Start::NewestCheckpoint {
         store.start_empty();
         contents = None;
     }
     check_state_is_wanted(topology, contents.as_ref())?;
+    if let Some(contents) = &contents {
+        state_fits(topology, settings, disk, contents)
+            .map_err(|source| JobError::Restore { checkpoint: contents.manifest.id, source })?;
+    }
+    let cannot_use = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CheckpointError::Directory { path, source }
+    };
+    state.clear_work();
+    let savepoints = folder.as_ref().map(|folder| folder.join("savepoints"));
+    if let Some(savepoints) = &savepoints {
+        remove_unfinished(&**disk, savepoints).map_err(cannot_use(savepoints))?;
+    }
     let sources = topology.sources.iter().cloned().map(|source| source.open()).collect::<Result<_, _>>()?;
-    let needed = match (&contents, settings.start) {
+    let needed = match (&contents, &settings.start) {
         (Some(contents), _) => contents.manifest.offset.next(),
         (None, Start::NewestCheckpoint) => Offset(1),
-        (None, Start::Empty) => Offset(u64::MAX),
+        (None, Start::Empty | Start::Savepoint(_)) => Offset(u64::MAX),
     };
-    let recovered = recover_journal(topology, settings, disk, directory.as_deref(), needed)?;
+    let mut recovered = recover_journal(topology, settings, disk, directory.as_deref(), needed)?;
     if let Some(recovered) = &recovered {
         last = last.max(recovered.last);
     }
+    let begins_with_savepoint = savepoint.is_some();
     let now = SystemClocks::new().read().wall;
-    let restored = contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, now));
+    let restored = match (&savepoint, &contents) {
+        (Some(savepoint), _) => Some(Restored::from_manifest(savepoint.manifest(), now)),
+        (None, contents) => {
+            contents.as_ref().map(|contents| Restored::from_manifest(&contents.manifest, now))
+        }
+    };
+    if let Some(savepoint) = savepoint {
+        last = last.max(savepoint.offset());
+        contents = savepoint.begin_history(&mut *store, settings.parallelism, last)?;
+        if let Some(recovered) = &mut recovered {
+            recovered.clients.clear();
+        }
+    }
     let replays = settings.start == Start::NewestCheckpoint;
     let begins_at = begins_at(contents.as_ref(), recovered.as_ref().filter(|_| replays), last);
-    let mut sinks =
-        open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), recovered.is_some(), last)?;
+    let goes_on = recovered.is_some() || begins_with_savepoint;
+    let mut sinks = open_sinks(topology, disk, directory.as_deref(), contents.as_ref(), goes_on, last)?;
     if contents.is_none() && begins_at.offset < last {
         report_repeated(topology, &mut sinks, (begins_at.offset.next(), last))?;
     }
-    let start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    let mut start = sequencing_start(contents.as_ref(), recovered.as_ref(), last);
+    start.is_recorded = topology.sources.iter().any(|source| matches!(source, SourceSpec::Recorded(_)));
     let journal = match (settings.journal, recovered, &directory, reserve) {
         (Some(journal), Some(recovered), Some(directory), Some(reserve)) => {
             Some(open_journal(topology, journal, disk, directory, recovered, (last, reserve)))
@@ -168,15 +211,26 @@ fn open_once(
     };
     let shipping = match (remote, &settings.remote, &directory, pins) {
         (Some(remote), Some(settings), Some(directory), Some(pins)) => {
-            if let Some(contents) = &contents {
+            // A history that begins with a savepoint has offered its first checkpoint itself.
+            if let Some(contents) = contents.as_ref().filter(|_| !begins_with_savepoint) {
                 pins.offer(&contents.manifest);
             }
             Some(remote.shipping(settings, disk, directory, pins))
         }
         _ => None,
     };
+    let control = match (&folder, &settings.control) {
+        (Some(folder), Some(_)) => {
+            let bound = ControlSocket::bind(Arc::clone(disk), folder);
+            Some(bound.map_err(|source| JobError::Control { directory: folder.clone(), source })?)
+        }
+        _ => None,
+    };
     let mut opened = Opened {
         state,
+        disk: Arc::clone(disk),
+        savepoints,
+        control,
         store,
         contents: contents.map(Arc::new),
         restored,
@@ -245,7 +299,7 @@ fn lock(disk: &Arc<dyn Disk>, directory: &Path) -> Result<DirectoryLock, Checkpo
     })
 }
 
-/// How operators hold their state; an earlier process's stores are removed.
+/// How operators hold their state.
 fn state_setup(
     topology: &Topology,
     settings: &Settings,
@@ -261,18 +315,15 @@ fn state_setup(
         #[cfg(feature = "rocksdb")]
         Backend::RocksDb { .. } => Some(Arc::new(crate::state::RocksDbFactory::new(plan.store))),
         #[cfg(not(all(feature = "sled", feature = "rocksdb")))]
-        missing => {
-            return Err(JobError::Configuration(format!(
-                "this program was built without the state backend {missing:?}: use `memory` or `file`"
-            )));
-        }
+        missing => unreachable!("the settings were checked for {missing:?}"),
     };
     let work = directory.map(|directory| directory.join("work")).unwrap_or_default();
     let mut setup = StateSetup::new(Arc::clone(disk), factory, work);
     setup.bytes_max = plan.state_bytes;
     setup.keys_max = settings.keys_max;
     setup.policy = settings.key_limit_policy;
-    setup.clear_work().map_err(|source| CheckpointError::Directory { path: setup.work.clone(), source })?;
+    setup.dead_letters =
+        directory.map(|directory| DeadLetters::new(Arc::clone(disk), directory.join(DEAD_LETTER_FILE)));
     Ok(Arc::new(setup))
 }
 
@@ -405,15 +456,15 @@ fn open_sinks(
     disk: &Arc<dyn Disk>,
     directory: Option<&Path>,
     contents: Option<&Contents>,
-    has_journal: bool,
+    goes_on: bool,
     last: Offset,
 ) -> Result<Vec<OpenSink>, JobError> {
-    let remembered = directory.filter(|_| has_journal).map(|directory| directory.join("sinks"));
+    let remembered = directory.filter(|_| goes_on).map(|directory| directory.join("sinks"));
     let open = |sink: &crate::stream::Sink| {
         let name = sink.spec.name();
         // Without a journal nothing is replayed: what was delivered stays.
         let restored = contents
-            .filter(|_| has_journal)
+            .filter(|_| goes_on)
             .and_then(|contents| contents.manifest.sinks.iter().find(|position| position.sink == name));
         let mut opened = sink
             .spec
@@ -454,7 +505,7 @@ fn open_journal(
     recovered: Recovered,
     (last, reserve): (Offset, &Reserve),
 ) -> OpenJournal {
-    let dead_letter = directory.join("dead-letter.jsonl");
+    let dead_letter = directory.join(DEAD_LETTER_FILE);
     let directory = directory.join("journal");
     let segments = SegmentSettings {
         segment_bytes: settings.segment_bytes,

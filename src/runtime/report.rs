@@ -34,6 +34,10 @@ pub struct JobReport {
     pub shipping: ShippingStatus,
     /// Times the wall clock jumped, or was behind the last stamp at the start.
     pub clock_jumps: u64,
+    /// Keys dropped with their state to admit newer ones; a batch that is processed again counts again.
+    pub keys_evicted: u64,
+    /// Times the process was short of memory, so that caches shrank and sources were slowed.
+    pub memory_shortages: u64,
 }
 
 /// The checkpoint a job continued from.

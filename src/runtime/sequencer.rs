@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{oneshot, watch};
@@ -10,10 +11,11 @@ use super::batch::Offset;
 
 use super::clock::{ClockJump, SystemClocks};
 use super::error::JobError;
+use super::memory_watch::{LOOK_INTERVAL, ProcessMemory};
 use super::messages::{
     AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
     DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
-    ReadJournal, RequestBarrier, ResumeSealing, Room,
+    ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -43,8 +45,10 @@ pub(crate) struct Sequencer {
     is_reading: bool,
     was_under_pressure: bool,
     clocks: SystemClocks,
-    /// A wake-up for a batch that is held is set.
-    is_waking: bool,
+    /// What is looked at now and then where memory is limited.
+    memory: Option<ProcessMemory>,
+    /// The wake-up that is set, and for when, in monotonic time.
+    wake_up: Option<(Duration, SpawnHandle)>,
 }
 
 impl Sequencer {
@@ -52,6 +56,7 @@ impl Sequencer {
         sequencing: Sequencing<Receipt>,
         metrics: Arc<JobMetrics>,
         durable: watch::Sender<Offset>,
+        memory: Option<ProcessMemory>,
     ) -> Self {
         Self {
             sequencing,
@@ -63,7 +68,8 @@ impl Sequencer {
             is_reading: false,
             was_under_pressure: false,
             clocks: SystemClocks::new(),
-            is_waking: false,
+            memory,
+            wake_up: None,
         }
     }
 
@@ -75,12 +81,8 @@ impl Sequencer {
             self.send(batch);
             now = self.clocks.read();
         }
-        if let Some(until) = self.sequencing.held_until().filter(|_| !self.is_waking) {
-            self.is_waking = true;
-            context.run_later(until.saturating_sub(now.monotonic), |actor, context| {
-                actor.is_waking = false;
-                actor.advance(context);
-            });
+        if let Some(until) = self.sequencing.held_until() {
+            self.wake_at(until, now.monotonic, context);
         }
         let Some(peers) = &self.peers else { return };
         let Some(journal) = &peers.journal else { return };
@@ -105,6 +107,30 @@ impl Sequencer {
                 }
             }));
         }
+    }
+
+    /// Looks at the process's memory, and slows the sources where it is short.
+    fn look_at_memory(&mut self, context: &mut Context<Self>) {
+        let Some(measures) = self.memory.as_mut().and_then(ProcessMemory::look) else { return };
+        if measures.is_new_episode {
+            JobMetrics::add(&self.metrics.memory_shortages, 1);
+        }
+        self.sequencing.hold_sources(measures.holds_sources);
+        self.advance(context);
+    }
+
+    /// Looks again at `until`, or before.
+    fn wake_at(&mut self, until: Duration, now: Duration, context: &mut Context<Self>) {
+        match self.wake_up {
+            Some((set, _)) if set <= until => return,
+            Some((_, later)) => drop(context.cancel_future(later)),
+            None => {}
+        }
+        let wake_up = context.run_later(until.saturating_sub(now), |actor, context| {
+            actor.wake_up = None;
+            actor.advance(context);
+        });
+        self.wake_up = Some((until, wake_up));
     }
 
     fn fail(&self, error: JobError) {
@@ -208,6 +234,9 @@ impl Actor for Sequencer {
         // No limit of the mailbox's own: every sender limits itself. A connection has one chunk under way, a sink one
         // notice for each batch in flight, the coordinator one request.
         context.set_mailbox_capacity(0);
+        if self.memory.is_some() {
+            context.run_interval(LOOK_INTERVAL, Self::look_at_memory);
+        }
     }
 }
 
@@ -285,6 +314,16 @@ impl Handler<BatchDelivered> for Sequencer {
 
     fn handle(&mut self, message: BatchDelivered, context: &mut Self::Context) {
         self.sequencing.delivered(message.attempt, message.sink, message.offset);
+        self.advance(context);
+    }
+}
+
+impl Handler<TimerSet> for Sequencer {
+    type Result = ();
+
+    fn handle(&mut self, message: TimerSet, context: &mut Self::Context) {
+        let TimerSet { attempt, stage, subtask, behind, earliest } = message;
+        self.sequencing.timer_set(attempt, (stage, subtask), behind, earliest);
         self.advance(context);
     }
 }

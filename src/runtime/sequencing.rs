@@ -3,7 +3,8 @@
 //! Natural batching: a batch is sealed as soon as there is credit, the journal is ready for a commit and anything
 //! waits. So a lone reading goes at once, and a crowd shares a batch, up to `batch_frames_max` frames and
 //! `batch_bytes_max` bytes; a full batch does not wait for the commit under way. With a journal, small batches in quick
-//! succession are held for a moment (see `pacing`); full ones, barriers and recorded batches are not.
+//! succession are held for a moment (see `pacing`); full ones, barriers and recorded batches are not. A batch without
+//! readings is sealed when a timer is due (see `ticks`).
 //!
 //! Invariants: offsets ascend by one; at most `batches_in_flight` batches are sent and not yet delivered by every
 //! sink; a barrier is on exactly one batch, and never on a replayed one; one commit is under way at a time. What
@@ -18,6 +19,7 @@ use super::clock::{Clock, ClockJump, Moment};
 use super::messages::BarrierScope;
 use super::pacing::{PACED_BYTES_MAX, Pacing};
 use super::settings::Settings;
+use super::ticks::{Tick, Ticks};
 use crate::checkpoint::CheckpointId;
 use crate::journal::Entry;
 use crate::source::frame::{FrameChunk, Frames, client_of};
@@ -67,6 +69,8 @@ pub(crate) struct SequencingStart {
     pub(crate) stamp: Timestamp,
     /// Lines taken from each client that asked for acknowledgements.
     pub(crate) clients: BTreeMap<Arc<str>, u64>,
+    /// Input is recorded: its times are the only ones.
+    pub(crate) is_recorded: bool,
 }
 
 /// Where an attempt begins: behind the checkpoint it was restored from.
@@ -106,7 +110,8 @@ pub(crate) struct Sequencing<R> {
     suspects: BTreeSet<Offset>,
     clock: Clock,
     pacing: Pacing,
-    /// When what waits for more readings is sealed at the latest, in monotonic time.
+    ticks: Ticks,
+    /// When what waits for more readings, or for a timer, is looked at again, in monotonic time.
     held_until: Option<Duration>,
     /// Last batch sealed.
     last: Offset,
@@ -122,6 +127,8 @@ pub(crate) struct Sequencing<R> {
     journal: JournalState,
     /// The journal is at its limit, or its disk is full.
     is_under_pressure: bool,
+    /// Nothing is taken in for lack of memory.
+    holds_sources: bool,
     unjournaled: Vec<Entry>,
     replayed: VecDeque<Replayed>,
 }
@@ -143,6 +150,7 @@ impl<R> Sequencing<R> {
             suspects: BTreeSet::new(),
             clock: Clock::resume(start.stamp),
             pacing: Pacing::default(),
+            ticks: Ticks::new(!start.is_recorded),
             held_until: None,
             last: start.last,
             sent: start.last,
@@ -153,6 +161,7 @@ impl<R> Sequencing<R> {
             delivered: vec![start.last; sink_count],
             journal,
             is_under_pressure: false,
+            holds_sources: false,
             unjournaled: Vec::new(),
             replayed: VecDeque::new(),
         }
@@ -185,6 +194,9 @@ impl<R> Sequencing<R> {
         scope: BarrierScope,
         since: Option<Offset>,
     ) -> bool {
+        if scope == BarrierScope::LastBatch {
+            self.ticks.disable();
+        }
         let nothing_new = since.unwrap_or_default() >= self.last && self.waiting.is_empty();
         if !nothing_new {
             self.barrier = Some((checkpoint, scope));
@@ -197,6 +209,17 @@ impl<R> Sequencing<R> {
         if attempt == self.attempt {
             self.delivered[sink] = offset;
         }
+    }
+
+    /// The earliest timer of a subtask behind a batch it processed.
+    pub(crate) fn timer_set(
+        &mut self,
+        attempt: Attempt,
+        subtask: (usize, usize),
+        behind: Offset,
+        earliest: Option<Timestamp>,
+    ) {
+        self.ticks.report(attempt, subtask, behind, earliest);
     }
 
     /// Stops sending. Returns the readings sent so far.
@@ -222,6 +245,7 @@ impl<R> Sequencing<R> {
             self.readings = from.readings;
         }
         self.delivered.fill(self.sent);
+        self.ticks.begin(attempt, (self.journal == JournalState::Absent).then_some(self.last));
     }
 
     /// The batches to read from the journal next, both ends included, if it is time for that: everything sealed is
@@ -276,6 +300,11 @@ impl<R> Sequencing<R> {
         self.is_under_pressure = is_under_pressure;
     }
 
+    /// The process is, or is no longer, too short of memory to take anything in.
+    pub(crate) fn hold_sources(&mut self, holds_sources: bool) {
+        self.holds_sources = holds_sources;
+    }
+
     /// The next batch to send, if there is credit and a reason for one.
     pub(crate) fn next_batch(&mut self, now: Moment) -> Option<SealedBatch<R>> {
         self.held_until = None;
@@ -312,20 +341,28 @@ impl<R> Sequencing<R> {
     }
 
     fn seal(&mut self, now: Moment) -> Option<SealedBatch<R>> {
-        let is_held_back = self.is_under_pressure || !(self.journal_is_ready() || self.has_full_batch());
+        let is_held_back = self.is_under_pressure
+            || self.holds_sources
+            || !(self.journal_is_ready() || self.has_full_batch());
         let takes_frames = !is_held_back && !self.waiting.is_empty();
         let barrier_is_due = self.barrier.is_some_and(|(_, scope)| match scope {
             BarrierScope::NextBatch => true,
             BarrierScope::LastBatch => self.waiting.is_empty(),
         });
-        if !takes_frames && !barrier_is_due {
+        let tick = self.look_for_tick(now);
+        if let Tick::NotBefore(look) = tick {
+            self.held_until = Some(look);
+        }
+        let tick_is_due = tick == Tick::Now && !is_held_back;
+        if !takes_frames && !barrier_is_due && !tick_is_due {
             return None;
         }
-        if self.may_be_held() {
-            self.held_until = self.pacing.hold(now.monotonic);
-            if self.held_until.is_some() {
-                return None;
-            }
+        if takes_frames
+            && self.may_be_held()
+            && let Some(hold) = self.pacing.hold(now.monotonic)
+        {
+            self.held_until = Some(self.held_until.map_or(hold, |look| look.min(hold)));
+            return None;
         }
         let mut frames = Frames::default();
         let mut receipts = Vec::new();
@@ -347,9 +384,9 @@ impl<R> Sequencing<R> {
         let header = BatchHeader {
             attempt: self.attempt,
             offset: self.last.next(),
-            // A batch without readings does not move time: it is there for its barrier only.
+            // A batch that is there for its barrier only does not move time.
             stamp: match recorded {
-                _ if frames.chunks.is_empty() => self.clock.now(),
+                _ if frames.chunks.is_empty() && !tick_is_due => self.clock.now(),
                 Some(recorded) => self.clock.stamp_recorded(recorded),
                 None => self.clock.stamp(now),
             },
@@ -357,6 +394,7 @@ impl<R> Sequencing<R> {
             pace: Pace::Batch,
         };
         self.last = header.offset;
+        self.ticks.sealed(now.monotonic);
         let frames = Arc::new(frames);
         if self.journal != JournalState::Absent {
             let entry = Entry { offset: header.offset, stamp: header.stamp, frames: Arc::clone(&frames) };
@@ -380,6 +418,12 @@ impl<R> Sequencing<R> {
         self.readings += readings;
         let clock_jump = self.clock.take_jump();
         SealedBatch { header, frames, receipts, readings: self.readings, input, clock_jump }
+    }
+
+    fn look_for_tick(&self, now: Moment) -> Tick {
+        // A copy: only what is sealed moves the clock.
+        let next = { self.clock }.stamp(now);
+        self.ticks.look((self.last, self.clock.now()), next, now.monotonic)
     }
 
     fn count_client_lines(&mut self, chunk: &FrameChunk) {

@@ -239,3 +239,40 @@ fn the_batch_that_meets_a_jump_of_the_wall_clock_tells_of_it() {
         .to_vec();
     assert_eq!(jumps, [None, Some(ClockJump::Forward(99_000)), None]);
 }
+
+#[test]
+fn a_tick_is_sealed_when_a_timer_is_due_and_no_reading_comes() {
+    let settings = Settings::default();
+    let mut sequencing =
+        Sequencing::<u32>::new(&settings, 1, SequencingStart::default(), JournalState::Ready);
+    sequencing.resume(Attempt(1), BEGINNING);
+    sequencing.timer_set(Attempt(1), (1, 0), Offset(0), Some(Timestamp(100)));
+    assert!(sequencing.next_batch(at(40)).is_none());
+    assert_eq!(sequencing.held_until(), Some(Duration::from_millis(100)));
+    let tick = sequencing.next_batch(at(100)).unwrap();
+    assert_eq!((tick.frames.count(), tick.header.stamp), (0, Timestamp(100)));
+    assert!(sequencing.next_batch(at(200)).is_none(), "the batch under way fires it");
+    assert_eq!(sequencing.next_commit().unwrap().len(), 1, "ticks are journaled");
+    // A second one waits for the commit.
+    sequencing.timer_set(Attempt(1), (1, 0), Offset(1), Some(Timestamp(150)));
+    assert!(sequencing.next_batch(at(200)).is_none());
+    sequencing.committed(Offset(1));
+    assert_eq!(sequencing.next_batch(at(200)).unwrap().header.stamp, Timestamp(200));
+    // A reading takes the place of a tick.
+    sequencing.timer_set(Attempt(1), (1, 0), Offset(2), Some(Timestamp(250)));
+    append(&mut sequencing, 1, 1);
+    sequencing.next_commit().unwrap();
+    sequencing.committed(Offset(2));
+    assert_eq!(sequencing.next_batch(at(250)).unwrap().frames.count(), 1);
+    assert!(sequencing.next_batch(at(250)).is_none());
+    // A clock that jumps makes due what is due by then.
+    sequencing.timer_set(Attempt(1), (1, 0), Offset(3), Some(Timestamp(10_000_000)));
+    sequencing.next_commit().unwrap();
+    sequencing.committed(Offset(3));
+    assert!(sequencing.next_batch(at(300)).is_none());
+    let look = Duration::from_millis(300) + super::super::ticks::LOOK_INTERVAL_MAX;
+    assert_eq!(sequencing.held_until(), Some(look));
+    let jumped = Moment { wall: Timestamp(20_000_000), monotonic: look };
+    let tick = sequencing.next_batch(jumped).unwrap();
+    assert_eq!((tick.header.stamp, tick.frames.count()), (Timestamp(20_000_000), 0));
+}

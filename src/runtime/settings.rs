@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::memory::{MEMORY_MIN, MemoryPlan};
 use super::remote::RemoteSettings;
 use super::restart::RestartStrategy;
 use crate::state::{KeyLimitPolicy, MaxParallelism};
@@ -58,12 +59,15 @@ impl Backend {
 }
 
 /// What state a job begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Start {
     /// That of the newest whole checkpoint, if there is one.
     NewestCheckpoint,
     /// None. Older checkpoints stay until newer ones have replaced them.
     Empty,
+    /// That of the savepoint in this directory, of any backend and any parallelism. Older checkpoints and the journal are
+    /// not gone back to; a file the `file` sink writes is cut to where the savepoint found it.
+    Savepoint(PathBuf),
 }
 
 /// When journaled batches are made durable. Results and acknowledgements of a batch leave only after that.
@@ -138,6 +142,9 @@ pub struct Settings {
     pub remote: Option<RemoteSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
+    /// Data directory in which the job listens on a control socket, `<directory>/<job>/control.sock`, for `tidegate
+    /// savepoint`; the backend's own directory, or for `Memory` one that also takes its savepoints. Default: none.
+    pub control: Option<PathBuf>,
     /// Time from one checkpoint to the next, at least 10 ms. Default 2 s.
     pub checkpoint_interval: Duration,
     /// Completed checkpoints that are kept, at least 1. Default 3.
@@ -174,6 +181,7 @@ impl Default for Settings {
             journal: Some(JournalSettings::default()),
             remote: None,
             start: Start::NewestCheckpoint,
+            control: None,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,
             checkpoint_timeout: Duration::from_secs(600),
@@ -188,6 +196,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The directory in which the job has a folder, where it has one.
+    pub(crate) fn data_directory(&self) -> Option<&std::path::Path> {
+        self.backend.directory().or(self.control.as_deref())
+    }
+
     /// Checks every limit.
     ///
     /// # Errors
@@ -207,6 +220,16 @@ impl Settings {
         within("batch-bytes-max", self.batch_bytes_max, 1024, BATCH_BYTES_LIMIT)?;
         within("batches-in-flight", self.batches_in_flight, 1, BATCHES_IN_FLIGHT_LIMIT)?;
         within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
+        if let (Some(control), Some(directory)) = (&self.control, self.backend.directory())
+            && control != directory
+        {
+            return Err(format!(
+                "control is {}; it must be the backend's directory {}",
+                control.display(),
+                directory.display()
+            ));
+        }
+        self.check_backend()?;
         if self.frame_attempts_max < 2 {
             return Err(format!("frame-attempts-max is {}; it must be at least 2", self.frame_attempts_max));
         }
@@ -243,6 +266,34 @@ impl Settings {
             return Err(format!(
                 "checkpoint-interval is {:?}; it must be at least 10 ms",
                 self.checkpoint_interval
+            ));
+        }
+        Ok(())
+    }
+    fn check_backend(&self) -> Result<(), String> {
+        let missing = match self.backend {
+            Backend::Sled { .. } if !cfg!(feature = "sled") => "sled",
+            Backend::RocksDb { .. } if !cfg!(feature = "rocksdb") => "rocksdb",
+            _ => "",
+        };
+        if !missing.is_empty() {
+            return Err(format!(
+                "the backend is {missing}, which this program was built without; use file or memory, or build \
+                 it with the cargo feature `{missing}`"
+            ));
+        }
+        if self.keys_max == Some(0) {
+            return Err("keys-max is 0; it must be at least 1".to_owned());
+        }
+        let Some(memory_max) = self.memory_max else { return Ok(()) };
+        if memory_max < MEMORY_MIN {
+            return Err(format!("memory-max is {memory_max} bytes; it must be at least 32 MiB"));
+        }
+        let batches = MemoryPlan::batch_bytes(self);
+        if batches > memory_max / 4 {
+            return Err(format!(
+                "memory-max is {memory_max} bytes, but batches alone may take {batches}: give it at least four \
+                 times that, or lower batch-bytes-max or batches-in-flight"
             ));
         }
         Ok(())

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::error::JobError;
 use super::job::run_on;
+use super::job_handle::JobHandle;
 use super::report::JobReport;
 use super::restart::RestartStrategy;
 use super::settings::{Backend, JournalSettings, Settings};
-use super::stop::StopHandle;
 use crate::disk::{Disk, Random, SimulatedDisk};
 use crate::operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError};
 use crate::source::{Acknowledged, RecordedBatch, RecordedInput};
@@ -111,5 +111,5 @@ pub(super) fn run_job(
         .write_to_file(RESULTS);
     let (topology, settings) = environment.build();
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    run_on(&disk, topology, settings, StopHandle::new())
+    run_on(&disk, topology, settings, &JobHandle::new())
 }

@@ -1,5 +1,5 @@
 //! The whole job on a simulated disk: the power is cut at a random call, again and again, and the results must be those
-//! of an uninterrupted run.
+//! of an uninterrupted run. The job keeps sums and sets timers of both clocks.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::alignment::Alignment;
-use super::batch::{Attempt, BatchHeader, Pace};
+use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
 use super::coordinator::CheckpointCoordinator;
-use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed};
+use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed, TimerSet};
 use super::progress::{Halted, Progress, Work};
-use super::sequencer::{notify, send_part};
+use super::sequencer::{Sequencer, notify, send_part};
 use super::sink_actor::SinkActor;
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::Contents;
@@ -28,8 +28,8 @@ use crate::stream::ChainFactory;
 
 /// Where the parts of one tail go.
 pub(crate) enum Receiver {
-    /// One part to each subtask of a stage.
-    Stage(Vec<Addr<Subtask>>),
+    /// One part to each subtask of a stage, whose input of this number it is.
+    Stage { subtasks: Vec<Addr<Subtask>>, input: usize },
     /// The only part to a sink.
     Sink(Addr<SinkActor>),
 }
@@ -38,7 +38,7 @@ impl Receiver {
     /// Parts it takes of each batch.
     fn count(&self) -> usize {
         match self {
-            Self::Stage(subtasks) => subtasks.len(),
+            Self::Stage { subtasks, .. } => subtasks.len(),
             Self::Sink(_) => 1,
         }
     }
@@ -52,6 +52,7 @@ pub(crate) struct SubtaskWiring {
     pub(crate) factory: Arc<dyn ChainFactory>,
     /// One receiver for each tail.
     pub(crate) receivers: Vec<Receiver>,
+    pub(crate) sequencer: Addr<Sequencer>,
     pub(crate) coordinator: Addr<CheckpointCoordinator>,
     pub(crate) supervisor: Addr<JobSupervisor>,
     pub(crate) mailbox_capacity: usize,
@@ -72,12 +73,14 @@ pub(crate) struct Subtask {
     alignment: Alignment,
     /// The chain, and the attempt it was restored for.
     running: Option<(Attempt, Chain)>,
+    /// The earliest timer as the sequencer knows it.
+    earliest_timer: Option<Timestamp>,
 }
 
 impl Subtask {
     pub(crate) fn new(wiring: SubtaskWiring) -> Self {
         let alignment = Alignment::new(wiring.input_count);
-        Self { wiring, alignment, running: None }
+        Self { wiring, alignment, running: None, earliest_timer: None }
     }
 
     fn process(&mut self, header: BatchHeader, parts: Vec<AnyPart>) -> Result<(), Interruption> {
@@ -99,8 +102,10 @@ impl Subtask {
                 Some(guard(|| Ok(chain.head().snapshot()?)).map_err(|cause| Failure { frame: None, cause })?)
             }
         };
+        let earliest = chain.head().next_due();
         progress.end()?;
         self.send(header, outputs);
+        self.report_timer(header.attempt, (header.offset, header.stamp), earliest);
         if let Some(snapshot) = snapshot {
             self.send_snapshot(header, snapshot);
         }
@@ -108,20 +113,34 @@ impl Subtask {
     }
 
     fn send(&self, header: BatchHeader, outputs: Vec<Vec<AnyPart>>) {
-        let input = self.wiring.context.index;
         for (receiver, parts) in self.wiring.receivers.iter().zip(outputs) {
             match receiver {
-                Receiver::Stage(subtasks) => {
+                Receiver::Stage { subtasks, input } => {
                     for (subtask, part) in subtasks.iter().zip(parts) {
-                        send_part(subtask, DeliverPart { header, input, part });
+                        send_part(subtask, DeliverPart { header, input: *input, part });
                     }
                 }
                 Receiver::Sink(sink) => {
+                    let input = self.wiring.context.index;
                     for part in parts {
                         send_part(sink, DeliverPart { header, input, part });
                     }
                 }
             }
+        }
+    }
+
+    /// Tells the sequencer for when the earliest timer is set, unless it knows; one that is due by now is a new one.
+    fn report_timer(
+        &mut self,
+        attempt: Attempt,
+        (behind, stamp): (Offset, Timestamp),
+        earliest: Option<Timestamp>,
+    ) {
+        let is_due = earliest.is_some_and(|time| time <= stamp);
+        if std::mem::replace(&mut self.earliest_timer, earliest) != earliest || is_due {
+            let (stage, subtask) = (self.wiring.stage, self.wiring.context.index);
+            notify(&self.wiring.sequencer, TimerSet { attempt, stage, subtask, behind, earliest });
         }
     }
 
@@ -175,8 +194,13 @@ impl Subtask {
         let wiring = &self.wiring;
         let mut chain = restored_chain(&*wiring.factory, &wiring.context, message.contents.as_deref())?;
         let key_count = chain.head().key_count();
+        let earliest = chain.head().next_due();
         self.running = Some((message.attempt, chain));
         self.wiring.progress.open();
+        let manifest = message.contents.as_ref().map(|contents| &contents.manifest);
+        let restored = manifest.map(|manifest| (manifest.offset, manifest.stamp)).unwrap_or_default();
+        self.earliest_timer = None;
+        self.report_timer(message.attempt, restored, earliest);
         Ok(key_count)
     }
 }
@@ -232,7 +256,11 @@ struct Failure {
     cause: OperatorError,
 }
 
-/// Processes a batch one frame at a time, in the order of a whole batch; returns a traced part for each receiver.
+/// The parts of each tail.
+type StepResult = Result<Vec<Vec<AnyPart>>, OperatorError>;
+
+/// Processes a batch one frame at a time, in the order of a whole batch; returns a traced part for each receiver. What
+/// timers do is of no frame: when they fail, none is to blame.
 fn frame_by_frame(
     chain: &mut Chain,
     header: &BatchHeader,
@@ -242,13 +270,24 @@ fn frame_by_frame(
 ) -> Result<Vec<Vec<AnyPart>>, Interruption> {
     let mut outputs: Vec<Vec<TracedPart>> =
         receivers.iter().map(|count| (0..*count).map(|_| TracedPart(Vec::new())).collect()).collect();
+    let mut step = |chain: &mut Chain, frame: Option<u64>, take: &mut dyn FnMut(&mut Chain) -> StepResult| {
+        progress.begin(Work { offset: header.offset, frame })?;
+        let results = guard(|| take(chain)).map_err(|cause| Failure { frame, cause })?;
+        for (outputs, results) in outputs.iter_mut().zip(results) {
+            for (traced, result) in outputs.iter_mut().zip(results) {
+                traced.0.push((frame, result));
+            }
+        }
+        Ok::<(), Interruption>(())
+    };
+    step(chain, None, &mut |chain| chain.begin(header))?;
     for part in parts {
-        let frames: Vec<(u64, AnyPart)> = match part.downcast::<FrameInput>() {
+        let frames: Vec<(Option<u64>, AnyPart)> = match part.downcast::<FrameInput>() {
             Ok(input) => {
                 let whole: AnyPart = input.clone();
                 let numbers = chain.head().frames(&whole);
                 let only = |frame| FrameInput { frames: Arc::clone(&input.frames), only: Some(frame) };
-                numbers.into_iter().map(|frame| (frame, Box::new(only(frame)) as AnyPart)).collect()
+                numbers.into_iter().map(|frame| (Some(frame), Box::new(only(frame)) as AnyPart)).collect()
             }
             Err(part) => {
                 let traced: Box<TracedPart> = part.downcast().expect("every stage goes frame by frame");
@@ -256,16 +295,11 @@ fn frame_by_frame(
             }
         };
         for (frame, part) in frames {
-            progress.begin(Work { offset: header.offset, frame: Some(frame) })?;
-            let results = guard(|| chain.run(header, vec![part]))
-                .map_err(|cause| Failure { frame: Some(frame), cause })?;
-            for (outputs, results) in outputs.iter_mut().zip(results) {
-                for (traced, result) in outputs.iter_mut().zip(results) {
-                    traced.0.push((frame, result));
-                }
-            }
+            let mut part = Some(part);
+            step(chain, frame, &mut |chain| chain.frame(header, part.take().expect("called once")))?;
         }
     }
+    step(chain, None, &mut |chain| chain.end(header))?;
     Ok(outputs
         .into_iter()
         .map(|parts| parts.into_iter().map(|part| Box::new(part) as AnyPart).collect())

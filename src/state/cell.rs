@@ -221,12 +221,14 @@ pub(crate) enum Unexpired {
     Some,
 }
 
-/// Walks an encoded cell with stamps and leaves out what has expired; `None` when it is not well formed.
+/// Walks an encoded cell with stamps and gives `keep` the elements that have not expired; `None` when it is not well
+/// formed.
 pub(crate) fn retain_unexpired(
     kind: StateKind,
     bytes: &[u8],
     duration_ms: i64,
     now: i64,
+    keep: &mut dyn FnMut(&[u8]),
 ) -> Option<Unexpired> {
     let mut walk = Walk(bytes);
     if !matches!(kind, StateKind::List | StateKind::Map) {
@@ -235,6 +237,7 @@ pub(crate) fn retain_unexpired(
     }
     let (mut left, mut gone) = (0u64, 0u64);
     while !walk.0.is_empty() {
+        let element = walk.0;
         if kind == StateKind::Map {
             walk.map_key().ok()?;
         }
@@ -244,6 +247,7 @@ pub(crate) fn retain_unexpired(
             gone += 1;
         } else {
             left += 1;
+            keep(&element[..element.len() - walk.0.len()]);
         }
     }
     Some(match (left, gone) {
@@ -254,7 +258,7 @@ pub(crate) fn retain_unexpired(
 }
 
 /// Walks the framing of an encoded cell.
-struct Walk<'a>(&'a [u8]);
+pub(super) struct Walk<'a>(pub(super) &'a [u8]);
 
 impl<'a> Walk<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8], postcard::Error> {
@@ -270,16 +274,16 @@ impl<'a> Walk<'a> {
         Ok(*taken)
     }
 
-    fn stamp(&mut self) -> Result<i64, postcard::Error> {
+    pub(super) fn stamp(&mut self) -> Result<i64, postcard::Error> {
         self.array().map(i64::from_le_bytes)
     }
 
-    fn framed(&mut self) -> Result<&'a [u8], postcard::Error> {
+    pub(super) fn framed(&mut self) -> Result<&'a [u8], postcard::Error> {
         let length = u32::from_le_bytes(self.array()?);
         self.take(length as usize)
     }
 
-    fn map_key(&mut self) -> Result<&'a [u8], postcard::Error> {
+    pub(super) fn map_key(&mut self) -> Result<&'a [u8], postcard::Error> {
         let length = u16::from_le_bytes(self.array()?);
         self.take(usize::from(length))
     }
@@ -367,11 +371,17 @@ mod tests {
         assert!(list.encode(0, Encoding { ttl: Some((100, 0)) }, &mut all).unwrap());
         let mut left = Vec::new();
         assert!(list.encode(0, TTL, &mut left).unwrap());
-        assert!(matches!(retain_unexpired(StateKind::List, &all, 100, 200), Some(Unexpired::Some)));
+        let walk = |bytes: &[u8], duration_ms, now| {
+            let mut kept = Vec::new();
+            let keep = &mut |element: &[u8]| kept.extend_from_slice(element);
+            retain_unexpired(StateKind::List, bytes, duration_ms, now, keep).map(|outcome| (outcome, kept))
+        };
+        let Some((Unexpired::Some, kept)) = walk(&all, 100, 200) else { panic!("some are left") };
         assert!(!left.is_empty() && left.len() < all.len());
-        assert!(matches!(retain_unexpired(StateKind::List, &all, 100, 500), Some(Unexpired::Nothing)));
-        assert!(matches!(retain_unexpired(StateKind::List, &all, 1000, 500), Some(Unexpired::All)));
-        assert!(retain_unexpired(StateKind::List, &all[..all.len() - 1], 100, 200).is_none());
+        assert_eq!(kept, left);
+        assert!(matches!(walk(&all, 100, 500), Some((Unexpired::Nothing, _))));
+        assert!(matches!(walk(&all, 1000, 500), Some((Unexpired::All, _))));
+        assert!(walk(&all[..all.len() - 1], 100, 200).is_none());
     }
 
     #[test]

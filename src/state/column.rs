@@ -36,8 +36,8 @@ pub(crate) trait StateColumn {
     fn is_changed(&self, group: usize) -> bool;
 
     /// Removes expired entries of some rows; how many follows from the accesses since the last call. Each row that
-    /// lost its value is given to `vanished`.
-    fn clean(&mut self, records: usize, now: i64, vanished: &mut dyn FnMut(Slot));
+    /// lost its value is given to `vanished`. Returns how many entries were to be looked at.
+    fn clean(&mut self, records: usize, now: i64, vanished: &mut dyn FnMut(Slot)) -> u64;
 
     /// Bytes a row takes in the column, without what its value points to.
     fn row_bytes(&self) -> usize;
@@ -61,6 +61,7 @@ pub(crate) struct Column<C: Cell> {
     /// By group and row; empty for a state without a time to live, and for lists and maps, whose elements have stamps.
     stamps: Vec<CowVec<i64>>,
     ttl: Option<StateTtl>,
+    version: u16,
     migrations: Migrations<C::Item>,
     cleaner: Cleaner,
 }
@@ -82,6 +83,7 @@ impl<C: Cell> Column<C> {
             groups: (0..group_count).map(|_| CowVec::new()).collect(),
             stamps: (0..if has_stamps { group_count } else { 0 }).map(|_| CowVec::new()).collect(),
             ttl: common.ttl,
+            version: common.version,
             migrations: common.migrations.clone(),
             cleaner: Cleaner::default(),
         }
@@ -162,7 +164,8 @@ impl<C: Cell> Column<C> {
 
 impl<C: Cell> StateColumn for Column<C> {
     fn touch(&self, slots: &[Slot]) {
-        let present = slots.iter().filter(|slot| self.get(**slot).is_some()).count();
+        let is_there = |slot: &&Slot| **slot != Slot::REFUSED && self.get(**slot).is_some();
+        let present = slots.iter().filter(is_there).count();
         std::hint::black_box(present);
     }
 
@@ -182,7 +185,8 @@ impl<C: Cell> StateColumn for Column<C> {
         now: i64,
     ) -> Result<bool, postcard::Error> {
         let current = |bytes: &[u8]| postcard::from_bytes::<C::Item>(bytes);
-        let (cell, stamp) = match self.migrations.decoder(saved.version) {
+        let migration = self.migrations.decoder(saved.version).filter(|_| saved.version != self.version);
+        let (cell, stamp) = match migration {
             Some(decode) => C::decode(encoded, saved.has_ttl, now, &**decode)?,
             None => C::decode(encoded, saved.has_ttl, now, &current)?,
         };
@@ -205,19 +209,20 @@ impl<C: Cell> StateColumn for Column<C> {
         self.groups[group].is_changed() || self.stamps.get(group).is_some_and(CowVec::is_changed)
     }
 
-    fn clean(&mut self, records: usize, now: i64, vanished: &mut dyn FnMut(Slot)) {
+    fn clean(&mut self, records: usize, now: i64, vanished: &mut dyn FnMut(Slot)) -> u64 {
         let accesses = std::mem::take(&mut self.cleaner.accesses);
-        let Some(ttl) = self.ttl else { return };
-        let Some(incremental) = ttl.incremental else { return };
+        let Some(ttl) = self.ttl else { return 0 };
+        let Some(incremental) = ttl.incremental else { return 0 };
         let accesses = if incremental.per_record { accesses.max(records as u64) } else { accesses };
         let rows: usize = self.groups.iter().map(|group| group.as_slice().len()).sum();
         let owed = accesses.saturating_mul(u64::from(incremental.entries_per_access));
         for _ in 0..owed.min(rows as u64).min(CLEANUP_ROWS_MAX) {
-            let Some(slot) = self.next_row() else { return };
+            let Some(slot) = self.next_row() else { break };
             if self.clean_row(slot, &ttl, now) {
                 vanished(slot);
             }
         }
+        owed
     }
 
     fn row_bytes(&self) -> usize {

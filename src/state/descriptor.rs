@@ -104,7 +104,7 @@ impl<V> Migrations<V> {
         self.steps.iter().map(|(version, type_name, _)| (*version, *type_name))
     }
 
-    /// The decoder of `version`, or `None` when it is the current one.
+    /// The decoder of values saved as `version`, where there is a migration from it.
     pub(crate) fn decoder(&self, version: u16) -> Option<&Decode<V>> {
         self.steps.iter().find(|(from, _, _)| *from == version).map(|(_, _, decode)| decode)
     }
@@ -314,14 +314,7 @@ pub(crate) struct StateSchema {
 
 impl fmt::Display for StateSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            StateKind::Value => "value",
-            StateKind::List => "list",
-            StateKind::Map => "map",
-            StateKind::Reducing => "reducing",
-            StateKind::Aggregating => "aggregating",
-        };
-        write!(f, "{kind} state of {} version {}", self.type_name, self.version)
+        write!(f, "{} state of {} version {}", self.kind.name(), self.type_name, self.version)
     }
 }
 
@@ -333,4 +326,17 @@ pub(crate) enum StateKind {
     Map,
     Reducing,
     Aggregating,
+}
+
+impl StateKind {
+    /// Its name in messages.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Value => "value",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Reducing => "reducing",
+            Self::Aggregating => "aggregating",
+        }
+    }
 }

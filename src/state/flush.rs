@@ -94,6 +94,11 @@ impl Flush {
         }
     }
 
+    /// Whether it holds nothing any more.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(*self.lock(), Progress::Done | Progress::Written)
+    }
+
     fn set(&self, progress: Progress) {
         *self.lock() = progress;
         self.changed.notify_all();
@@ -118,5 +123,96 @@ pub(crate) fn write_patiently(store: &dyn Store, entries: &EntryBatch) -> Result
             }
             outcome => return outcome,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::state::key_group::KeyGroup;
+    use crate::state::{PinnedFiles, StoreError};
+
+    /// Counts the entries written to it; fails as often as told.
+    #[derive(Default)]
+    struct Counter {
+        written: Mutex<usize>,
+        failures: Mutex<usize>,
+    }
+
+    impl Store for Counter {
+        fn get_many(&self, _: &[&[u8]], _: &mut dyn FnMut(usize, &[u8])) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn write(&self, entries: &EntryBatch) -> Result<(), StoreError> {
+            let mut failures = self.failures.lock().unwrap();
+            if *failures > 0 {
+                *failures -= 1;
+                let reason = "as told".to_owned();
+                return Err(StoreError { store: "counter", path: PathBuf::new(), reason, is_full: false });
+            }
+            *self.written.lock().unwrap() += entries.len();
+            Ok(())
+        }
+
+        fn scan(&self, _: &[u8], _: crate::state::backend::EntryVisitor<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
+            Ok(None)
+        }
+    }
+
+    fn flush(failures: usize) -> (Arc<Counter>, Flush) {
+        let store = Arc::new(Counter { failures: Mutex::new(failures), ..Counter::default() });
+        let mut entries = EntryBatch::default();
+        for key in 0..3u8 {
+            entries.push(KeyGroup(0), &[key], |_| Ok::<bool, ()>(true)).unwrap();
+        }
+        (Arc::clone(&store), Flush::new(store, entries))
+    }
+
+    #[test]
+    fn entries_are_written_once_by_whoever_comes() {
+        let (store, written) = flush(0);
+        written.run().unwrap();
+        written.run().unwrap();
+        written.release();
+        written.finish().unwrap();
+        assert_eq!(*store.written.lock().unwrap(), 3);
+        let (store, abandoned) = flush(0);
+        abandoned.release();
+        assert_eq!(*store.written.lock().unwrap(), 0);
+        abandoned.finish().unwrap();
+        abandoned.finish().unwrap();
+        assert_eq!(*store.written.lock().unwrap(), 3);
+    }
+
+    #[test]
+    fn entries_that_could_not_be_written_are_kept() {
+        let (store, failing) = flush(2);
+        assert!(failing.run().unwrap_err().to_string().contains("as told"));
+        failing.release();
+        assert!(failing.finish().unwrap_err().to_string().contains("as told"));
+        failing.finish().unwrap();
+        assert_eq!(*store.written.lock().unwrap(), 3);
+    }
+
+    #[test]
+    fn the_subtask_waits_until_the_checkpoint_has_what_it_needs() {
+        let (store, running) = flush(0);
+        let running = Arc::new(running);
+        let checkpoint = Arc::clone(&running);
+        let thread = std::thread::spawn(move || {
+            checkpoint.run().unwrap();
+            let written = *store.written.lock().unwrap();
+            checkpoint.release();
+            written
+        });
+        running.finish().unwrap();
+        assert_eq!(thread.join().unwrap(), 3);
     }
 }

@@ -49,6 +49,7 @@ pub(crate) struct KeyHash(pub(crate) u64);
 pub(crate) struct KeyTooLong;
 
 /// Encodes keys into a buffer of fixed size; one per subtask, reused for every record.
+#[derive(Debug)]
 pub(crate) struct KeyEncoder {
     buffer: [u8; KEY_BYTES_MAX],
 }

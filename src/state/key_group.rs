@@ -54,6 +54,13 @@ impl KeyGroup {
     }
 }
 
+impl KeyGroup {
+    /// The group of an encoded key.
+    pub(crate) fn of_encoded(key: &[u8], groups: MaxParallelism) -> Self {
+        Self::of(super::key::hash_encoded(key), groups)
+    }
+}
+
 /// A contiguous range of key groups, half open: `start..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyGroupRange {
@@ -112,6 +119,7 @@ impl GroupSet {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = u16> {
         self.0.iter().copied()
     }

@@ -14,9 +14,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::backend::{EntryBatch, ExpiryRule, Store, split_store_key, store_key};
+use super::backend::{EntryBatch, Store, split_store_key, store_key};
 use super::column::StateColumn;
 use super::error::StateError;
+use super::expiry::{ExpiryRule, ExpiryRules, has_expired};
 use super::flush::{Flush, write_patiently};
 use super::key::{Key, KeyEncoder, KeyHash};
 use super::key_group::{GroupSet, KeyGroup, KeyGroupRange, MaxParallelism};
@@ -29,13 +30,22 @@ use super::setup::StateSetup;
 use super::snapshot::{HeapSnapshot, StateSnapshot, StoreSnapshot, StoreState};
 use super::table::KeyTable;
 use super::timers::Timers;
+use super::ttl::StateTtl;
 
 /// Rows in a subtask above which a batch's columns are touched ahead of use: below it they lie in the cache.
 const TOUCH_ROWS_MIN: usize = 16 * 1024;
 /// Entries that are read from a part before they are written to a store, in bytes.
 const LOAD_BATCH_BYTES: usize = 1 << 20;
+/// Rows that are encoded before they are written to the store to make room.
+const WRITE_BACK_ROWS: usize = 16 * 1024;
+/// What an encoded row is taken for before any was seen, in bytes.
+const ENTRY_BYTES_FIRST: usize = 32;
+/// Tables double when they grow: a row costs one and a half times itself on average, in halves.
+const GROWTH_HALVES: usize = 3;
 /// Slots of a batch whose heap use is sampled when it ends.
 const HEAP_SAMPLES: usize = 8;
+/// Entries of a store one incremental clean-up looks at, whatever the batch.
+const SWEPT_ENTRIES_MAX: u64 = 1024;
 
 /// A number no version of a group in this process has had.
 fn next_version() -> u64 {
@@ -67,12 +77,20 @@ struct Cache {
     store: Arc<dyn Store>,
     /// Entries in the store once the flush under way is done.
     stored_keys: u64,
+    /// Bytes of the entries of the flush under way.
+    flush_bytes: usize,
+    /// Bytes an encoded row takes, on average.
+    entry_bytes: usize,
     round: u8,
     flush: Option<Arc<Flush>>,
     /// Groups that changed since the last snapshot but are clean by now.
     changed: GroupSet,
     /// Rows of the batch that are not loaded yet, with the index of their key.
     misses: Vec<(Slot, u32)>,
+    /// Rows without values that stand for entries until the flush under way has removed those.
+    leaving: Vec<Slot>,
+    /// Where the incremental clean-up of the store goes on.
+    swept: Vec<u8>,
 }
 
 impl<K: Key> KeyedState<K> {
@@ -104,6 +122,11 @@ impl<K: Key> KeyedState<K> {
         &mut self.registry
     }
 
+    /// Gives the encoded form of a key of a batch to `take`.
+    pub(crate) fn with_encoded(&mut self, key: &K, take: impl FnOnce(&[u8])) {
+        take(self.encoder.encode(key).expect("a key of a batch was hashed before"));
+    }
+
     pub(crate) fn rows(&self) -> Rc<Rows> {
         Rc::clone(&self.registry.rows)
     }
@@ -112,11 +135,15 @@ impl<K: Key> KeyedState<K> {
         &mut self.timers
     }
 
-    /// Number of keys held, with those of the running batch that may turn out to hold nothing.
+    /// Number of keys held, with those of the running batch that may turn out to hold nothing. What a store has dropped
+    /// in a compaction because it had expired still counts.
     pub(crate) fn key_count(&self) -> usize {
         match &self.cache {
             None => self.row_count,
-            Some(cache) => usize::try_from(cache.stored_keys).unwrap_or(usize::MAX),
+            Some(cache) => {
+                let (gets, loses) = self.registry.rows.unstored();
+                usize::try_from(cache.stored_keys + gets - loses).unwrap_or(usize::MAX)
+            }
         }
     }
 
@@ -132,7 +159,22 @@ impl<K: Key> KeyedState<K> {
             reason = "an estimate"
         )]
         let pointed_to = (self.row_count as f64 * self.heap_bytes) as usize;
-        self.row_count * row_bytes + pointed_to + self.timers.len() * TIMER_BYTES
+        let rows = self.row_count * row_bytes * GROWTH_HALVES / 2;
+        rows + pointed_to + self.timers.len() * TIMER_BYTES + self.flush_bytes()
+    }
+
+    /// Bytes the rows that differ from the store take once more when they are encoded, and of those on their way.
+    fn flush_bytes(&self) -> usize {
+        let Some(cache) = &self.cache else { return 0 };
+        let dirty = self.registry.rows.dirty_count()
+            * (cache.entry_bytes + EntryBatch::SPAN_BYTES + size_of::<Slot>());
+        let flush = cache.flush.as_ref().filter(|flush| !flush.is_done()).map_or(0, |_| cache.flush_bytes);
+        dirty + flush
+    }
+
+    /// The most bytes on the heap for now: less while the process is short of memory.
+    fn bytes_max(&self) -> usize {
+        self.setup.bytes_max_now()
     }
 
     /// Bytes a row takes, without what its key and values point to.
@@ -141,8 +183,10 @@ impl<K: Key> KeyedState<K> {
         KeyTable::<K>::row_bytes() + columns + size_of::<u64>()
     }
 
-    /// Starts a batch of processing time `now`, in milliseconds.
+    /// Starts a batch of processing time `now`, in milliseconds. Time does not go back, also not behind the checkpoint
+    /// the state was opened from: what has expired stays so.
     pub(crate) fn begin_batch(&mut self, now: i64) {
+        let now = now.max(self.registry.rows.now());
         self.registry.rows.set_now(now);
         if let Some(cache) = &self.cache {
             cache.store.set_now(now);
@@ -167,6 +211,9 @@ impl<K: Key> KeyedState<K> {
         if self.registry.rows.is_cache() {
             return self.resolve_cached(hashes, keys, slots);
         }
+        let bytes = self.memory_bytes();
+        self.limits.set_short(self.setup.is_short(), || bytes);
+        self.limits.can_evict = true;
         for (hash, key) in hashes.iter().zip(keys) {
             let (group, found) = self.find(*hash, key);
             let slot = match found {
@@ -207,7 +254,9 @@ impl<K: Key> KeyedState<K> {
                     limit: self.limits.describe(),
                 });
             }
-            Admission::EvictFirst => self.evict_oldest(in_use),
+            Admission::EvictFirst if self.limits.can_evict => self.evict_oldest(in_use),
+            // All keys are the batch's own: they go with the next one.
+            Admission::EvictFirst => {}
         }
         Ok(self.insert(hash, key))
     }
@@ -229,10 +278,13 @@ impl<K: Key> KeyedState<K> {
 
     /// Drops the keys that were not seen for longest, a share of all, so that this is rare.
     fn evict_oldest(&mut self, in_use: &[Slot]) {
+        // What the batch uses is the newest there is, also where a row was another key's before.
+        self.limits.seen(in_use, self.registry.rows.now());
         let mut oldest = self.limits.oldest(&self.tables, &mut self.encoder);
         let in_use: std::collections::BTreeSet<(u16, u32)> =
             in_use.iter().map(|slot| (slot.group, slot.row)).collect();
         oldest.retain(|slot| !in_use.contains(&(slot.group, slot.row)));
+        self.limits.can_evict = !oldest.is_empty();
         for slot in oldest {
             self.drop_row(slot);
             self.limits.evicted += 1;
@@ -255,11 +307,17 @@ impl<K: Key> KeyedState<K> {
     }
 
     /// Ends a batch of `records` records: removes the keys that hold no value in any state, and cleans up.
-    pub(crate) fn end_batch(&mut self, records: usize) {
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn end_batch(&mut self, records: usize) -> Result<(), StateError> {
         let rows = Rc::clone(&self.registry.rows);
+        let mut owed = 0;
         for column in &self.registry.columns {
-            column.borrow_mut().clean(records, rows.now(), &mut |slot| rows.vanished_at(slot));
+            let vanished = &mut |slot| rows.vanished_at(slot);
+            owed = owed.max(column.borrow_mut().clean(records, rows.now(), vanished));
         }
+        self.sweep(owed)?;
         let candidates = rows.take_candidates();
         self.sample_heap(&candidates);
         for slot in &candidates {
@@ -272,6 +330,7 @@ impl<K: Key> KeyedState<K> {
             }
         }
         rows.return_candidates(candidates);
+        Ok(())
     }
 
     /// Guesses from a few rows of the batch what values and keys take besides their rows.
@@ -327,8 +386,13 @@ impl<K: Key> KeyedState<K> {
             }));
         }
         self.finish_flush()?;
-        let entries = self.encode_dirty()?;
+        let dirty = self.registry.rows.take_dirty();
+        let (entries, gone) = self.encode_rows(&dirty)?;
+        let expiry = self.expiry(|_| true).map(|rules| (rules, now));
         let cache = self.cache.as_mut().expect("looked at above");
+        // Until the flush is done the store would give back what these rows have lost.
+        cache.leaving = gone;
+        cache.flush_bytes = entries.byte_count() + entries.len() * EntryBatch::SPAN_BYTES;
         for (group, version) in self.range.groups().zip(&mut self.versions) {
             if cache.changed.contains(group.0)
                 || self.timers.is_changed(usize::from(group.0 - self.range.start))
@@ -347,6 +411,7 @@ impl<K: Key> KeyedState<K> {
             store: Arc::clone(&cache.store),
             timers,
             keys: cache.stored_keys,
+            expiry,
         };
         Ok(Box::new(StoreSnapshot::new(state, Arc::clone(&self.setup.disk))))
     }
@@ -367,6 +432,29 @@ impl<K: Key> KeyedState<K> {
         StateError::Encode { operator: self.registry.operator.clone(), reason: error.to_string() }
     }
 
+    /// Compares what parts say of themselves with what is declared, without loading anything.
+    ///
+    /// # Errors
+    /// Mismatches between what was saved and what the operator declares; a malformed header.
+    pub(crate) fn check(&self, parts: &[SavedPart], parallelism: usize) -> Result<(), StateError> {
+        let migrations = self.migrations();
+        let header = self.header(false)?;
+        let mut lists = Vec::new();
+        for part in parts {
+            let reader = PartReader::new(&part.bytes)?;
+            header.check_restorable(reader.header(), &migrations)?;
+            if part.has_lists {
+                lists.push(reader.header().lists.clone());
+            }
+        }
+        let lists: Vec<&[_]> = lists.iter().map(Vec::as_slice).collect();
+        self.registry.lists.restore(&self.registry.operator, &lists, 0, parallelism)
+    }
+
+    fn migrations(&self) -> Vec<super::part::Migrations> {
+        self.registry.columns.iter().map(|column| column.borrow().migrates_from()).collect()
+    }
+
     /// Opens the state, from verified parts of the operator when there are any: what lies in this subtask's key groups,
     /// and subtask `index`'s share of the lists. Called once, before the first batch. `now` is the time of the
     /// checkpoint, in milliseconds.
@@ -381,8 +469,7 @@ impl<K: Key> KeyedState<K> {
         now: i64,
     ) -> Result<(), StateError> {
         self.registry.rows.set_now(now);
-        let migrations: Vec<_> =
-            self.registry.columns.iter().map(|column| column.borrow().migrates_from()).collect();
+        let migrations = self.migrations();
         let header = self.header(false)?;
         let mut readers = Vec::with_capacity(parts.len());
         for part in parts {
@@ -402,10 +489,10 @@ impl<K: Key> KeyedState<K> {
             self.load(part, &mut reader)?;
             if let (Some(saved), false) = (&part.store, is_linked) {
                 let source = self.setup.open_saved(saved, &self.registry.operator)?;
-                self.load_store(&*source, reader.header())?;
+                self.load_store(&*source, part, reader.header())?;
             }
         }
-        self.end_batch(0);
+        self.end_batch(0)?;
         self.make_room()
     }
 
@@ -416,7 +503,7 @@ impl<K: Key> KeyedState<K> {
         header: &PartHeader,
     ) -> Result<bool, StateError> {
         let Some(factory) = self.setup.store.clone() else { return Ok(false) };
-        let expiry = self.expiry();
+        let expiry = self.expiry(|ttl| ttl.in_compaction);
         let operator = &self.registry.operator;
         let same = |saved: &PartHeader| saved.range == header.range && saved.states == header.states;
         let linked = match parts {
@@ -436,23 +523,28 @@ impl<K: Key> KeyedState<K> {
         self.cache = Some(Cache {
             store,
             stored_keys,
+            flush_bytes: 0,
+            entry_bytes: ENTRY_BYTES_FIRST,
             round: 0,
             flush: None,
             changed: GroupSet::default(),
             misses: Vec::new(),
+            leaving: Vec::new(),
+            swept: Vec::new(),
         });
         Ok(is_linked)
     }
 
-    fn expiry(&self) -> Option<Vec<ExpiryRule>> {
-        let rules: Vec<ExpiryRule> = self
+    /// How states expire, of those with a time to live that is `counted`; `None` when there is none.
+    fn expiry(&self, counted: impl Fn(&StateTtl) -> bool) -> Option<ExpiryRules> {
+        let rules: ExpiryRules = self
             .registry
             .schemas
             .iter()
             .zip(&self.registry.ttls)
             .map(|(schema, ttl)| ExpiryRule {
                 kind: schema.kind,
-                duration_ms: ttl.filter(|ttl| ttl.in_compaction).map(|ttl| ttl.duration_ms()),
+                duration_ms: ttl.filter(&counted).map(|ttl| ttl.duration_ms()),
             })
             .collect();
         rules.iter().any(|rule| rule.duration_ms.is_some()).then_some(rules)
@@ -477,6 +569,9 @@ impl<K: Key> KeyedState<K> {
                 if KeyGroup::of(super::key::hash_encoded(key), self.groups) != group {
                     return Err(reader.malformed("a timer of this key group"));
                 }
+                if postcard::from_bytes::<K>(key).is_err() {
+                    return Err(reader.malformed("a timer's key of the declared type"));
+                }
                 self.timers.set(domain, time, key);
             }
         }
@@ -484,7 +579,12 @@ impl<K: Key> KeyedState<K> {
     }
 
     /// Loads the entries of a saved store.
-    fn load_store(&mut self, source: &dyn Store, header: &PartHeader) -> Result<(), StateError> {
+    fn load_store(
+        &mut self,
+        source: &dyn Store,
+        part: &SavedPart,
+        header: &PartHeader,
+    ) -> Result<(), StateError> {
         let mut raw = RawLoad::new(self.takes_raw(header));
         let mut outcome = Ok(());
         let mut from = Vec::new();
@@ -495,6 +595,9 @@ impl<K: Key> KeyedState<K> {
             };
             if !self.range.contains(group) {
                 return std::ops::ControlFlow::Break(());
+            }
+            if !part.groups.contains(group.0) {
+                return std::ops::ControlFlow::Continue(());
             }
             match self.load_entry(&mut raw, group, key, entry, &header.states) {
                 Ok(None) => std::ops::ControlFlow::Continue(()),
@@ -563,8 +666,8 @@ impl<K: Key> KeyedState<K> {
             }
             self.registry.rows.wrote();
         }
-        if self.cache.is_some() && self.memory_bytes() > self.setup.bytes_max {
-            self.end_batch(0);
+        if self.cache.is_some() && self.memory_bytes() > self.bytes_max() {
+            self.end_batch(0)?;
             self.make_room()?;
         }
         Ok(None)
@@ -591,7 +694,7 @@ impl<K: Key> KeyedState<K> {
         keys: &[K],
         slots: &mut Vec<Slot>,
     ) -> Result<(), StateError> {
-        if self.memory_bytes() > self.setup.bytes_max {
+        if self.memory_bytes() > self.bytes_max() {
             self.make_room()?;
         }
         let rows = Rc::clone(&self.registry.rows);
@@ -665,20 +768,69 @@ impl<K: Key> KeyedState<K> {
 
     /// Waits until the flush under way is done, if there is one.
     fn finish_flush(&mut self) -> Result<(), StateError> {
-        match self.cache.as_mut().and_then(|cache| cache.flush.take()) {
-            Some(flush) => flush.finish().map_err(StateError::from),
-            None => Ok(()),
-        }
+        let Some(cache) = &mut self.cache else { return Ok(()) };
+        let Some(flush) = cache.flush.take() else { return Ok(()) };
+        flush.finish()?;
+        let leaving = std::mem::take(&mut cache.leaving);
+        self.drop_gone(leaving);
+        Ok(())
     }
 
-    /// Encodes the rows that differ from the store, which counts as having them from now on.
-    fn encode_dirty(&mut self) -> Result<EntryBatch, StateError> {
+    /// Drops rows of which the store has nothing any more, unless they hold something again.
+    fn drop_gone(&mut self, gone: Vec<Slot>) {
+        let rows = Rc::clone(&self.registry.rows);
+        gone.into_iter()
+            .filter(|slot| rows.is_empty(*slot) && !rows.is_dirty(*slot))
+            .for_each(|slot| self.drop_row(slot));
+    }
+
+    /// Looks at the next `owed` entries of the store; those of which nothing is left become rows without values, and so
+    /// go with the next flush.
+    fn sweep(&mut self, owed: u64) -> Result<(), StateError> {
+        let Some(cache) = self.cache.as_mut().filter(|_| owed > 0) else { return Ok(()) };
+        let (store, from) = (Arc::clone(&cache.store), std::mem::take(&mut cache.swept));
+        let Some(rules) = self.expiry(|ttl| ttl.incremental.is_some()) else { return Ok(()) };
+        let now = self.registry.rows.now();
+        let mut left = owed.min(SWEPT_ENTRIES_MAX);
+        let mut expired = Vec::new();
+        let mut swept = Vec::new();
+        store.scan(&from, &mut |store_key, entry| {
+            if left == 0 {
+                swept.extend_from_slice(store_key);
+                return std::ops::ControlFlow::Break(());
+            }
+            left -= 1;
+            if has_expired(&rules, entry, now)
+                && let Some((_, key)) = split_store_key(store_key)
+            {
+                expired.extend(postcard::from_bytes::<K>(key).ok());
+            }
+            std::ops::ControlFlow::Continue(())
+        })?;
+        self.cache.as_mut().expect("looked at above").swept = swept;
+        for key in expired {
+            let hash = self.encoder.hash(&key).expect("a key in the store was hashed before");
+            // A row is newer than the store's entry.
+            if self.find(hash, &key).1.is_none() {
+                let slot = self.insert(hash, &key);
+                self.registry.rows.must_go(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// Encodes rows that differ from the store, which counts as having them from now on; and those of them that may be
+    /// dropped once it has.
+    fn encode_rows(&mut self, dirty: &[Slot]) -> Result<(EntryBatch, Vec<Slot>), StateError> {
         let rows = Rc::clone(&self.registry.rows);
         let now = rows.now();
-        let mut entries = EntryBatch::default();
+        let cache = self.cache.as_ref().expect("dirty rows are of a store");
+        // An eighth more than on average: growing would take as much again.
+        let expected = dirty.len() * cache.entry_bytes;
+        let mut entries = EntryBatch::with_capacity(dirty.len(), expected + expected / 8);
         let mut failed = None;
         let mut gone = Vec::new();
-        for slot in rows.take_dirty() {
+        for slot in dirty.iter().copied() {
             let group = KeyGroup(self.range.start + slot.group);
             let key = self.tables[usize::from(slot.group)].key(slot.row);
             let key = self.encoder.encode(key).expect("a key in the table was encoded before");
@@ -708,32 +860,46 @@ impl<K: Key> KeyedState<K> {
                 Err(error) => failed = Some(error),
             }
         }
-        gone.into_iter().for_each(|slot| self.drop_row(slot));
+        if let (Some(cache), Some(average)) =
+            (&mut self.cache, entries.byte_count().checked_div(entries.len()))
+        {
+            cache.entry_bytes = average + 1;
+        }
         match failed {
-            None => Ok(entries),
+            None => Ok((entries, gone)),
             Some(error) => Err(self.cannot_encode(&error)),
         }
     }
 
     /// Brings the cache below its budget: what changed goes to the store, what was not used lately is dropped.
     fn make_room(&mut self) -> Result<(), StateError> {
-        if self.cache.is_none() || self.memory_bytes() <= self.setup.bytes_max {
+        if self.cache.is_none() || self.memory_bytes() <= self.bytes_max() {
             return Ok(());
         }
-        self.finish_flush()?;
-        let mut entries = self.encode_dirty()?;
-        if !entries.is_empty() {
-            entries.sort();
-            let cache = self.cache.as_ref().expect("looked at above");
-            write_patiently(&*cache.store, &entries)?;
-        }
+        self.write_back()?;
         let round = self.cache.as_ref().expect("looked at above").round;
         self.evict(|used| used == round);
-        if self.memory_bytes() > self.setup.bytes_max / 4 * 3 {
+        if self.memory_bytes() > self.bytes_max() / 4 * 3 {
             self.evict(|_| false);
         }
         let cache = self.cache.as_mut().expect("looked at above");
         cache.round = cache.round.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Brings the store up to date, some rows at a time.
+    fn write_back(&mut self) -> Result<(), StateError> {
+        self.finish_flush()?;
+        let dirty = self.registry.rows.take_dirty();
+        for some in dirty.chunks(WRITE_BACK_ROWS) {
+            let (mut entries, gone) = self.encode_rows(some)?;
+            if !entries.is_empty() {
+                entries.sort();
+                let cache = self.cache.as_ref().expect("dirty rows are of a store");
+                write_patiently(&*cache.store, &entries)?;
+            }
+            self.drop_gone(gone);
+        }
         Ok(())
     }
 

@@ -45,7 +45,7 @@ fn unset_state_is_absent_for_each_key_and_leaves_no_row() {
         go_to(&mut state, key);
         assert_eq!(value.value(), None);
     }
-    state.end_batch(0);
+    state.end_batch(0).unwrap();
     assert_eq!(state.key_count(), 0);
     assert_eq!(saved(&mut state).1, 0);
 }
@@ -59,14 +59,14 @@ fn cleared_keys_leave_and_their_rows_are_used_again() {
             assert_eq!(value.value(), None);
             value.update(key);
         }
-        state.end_batch(0);
+        state.end_batch(0).unwrap();
         assert_eq!(state.key_count(), 1000);
         for key in 0..1000 {
             go_to(&mut state, round * 1000 + key);
             assert_eq!(value.value(), Some(key));
             value.clear();
         }
-        state.end_batch(0);
+        state.end_batch(0).unwrap();
         assert_eq!(state.key_count(), 0);
     }
     let rows: usize = state.tables.iter_mut().map(|table| table.share().len()).sum();
@@ -80,13 +80,13 @@ fn a_snapshot_keeps_what_was_true_when_it_was_taken() {
         go_to(&mut state, key);
         value.update(key);
     }
-    state.end_batch(0);
+    state.end_batch(0).unwrap();
     let snapshot = state.snapshot().unwrap();
     for key in 0..1000 {
         go_to(&mut state, key);
         value.update(-1);
     }
-    state.end_batch(0);
+    state.end_batch(0).unwrap();
     let mut bytes = Vec::new();
     let groups = snapshot.write_full(&mut bytes).unwrap();
     assert_eq!(groups.iter().map(|group| group.keys).sum::<u64>(), 500);
@@ -105,7 +105,7 @@ fn restore_with_another_parallelism_splits_and_joins_the_groups() {
         go_to(&mut one, key);
         value.update(key * 3);
     }
-    one.end_batch(0);
+    one.end_batch(0).unwrap();
     let (whole, _) = saved(&mut one);
     let mut parts = Vec::new();
     let mut keys = 0;

@@ -38,6 +38,10 @@ pub(crate) struct Limits {
     policy: KeyLimitPolicy,
     /// When each key was last seen, by group and row.
     seen: Vec<Vec<i64>>,
+    /// What state took when the process got short of memory, while it is.
+    short_at: Option<usize>,
+    /// Whether there are keys that the batch does not use.
+    pub(crate) can_evict: bool,
     /// Keys dropped since this was last asked for.
     pub(crate) evicted: u64,
 }
@@ -55,13 +59,25 @@ impl Limits {
             bytes_max: if is_heap { setup.bytes_max } else { usize::MAX },
             policy: setup.policy,
             seen: vec![Vec::new(); range.len()],
+            short_at: None,
+            can_evict: true,
             evicted: 0,
+        }
+    }
+
+    /// Notes whether the process is short of memory: while it is, state must not take more than it does now.
+    pub(crate) fn set_short(&mut self, is_short: bool, bytes: impl FnOnce() -> usize) {
+        match (is_short, self.short_at) {
+            (true, None) => self.short_at = Some(bytes()),
+            (false, Some(_)) => self.short_at = None,
+            (true, Some(_)) | (false, None) => {}
         }
     }
 
     /// Whether a new key may come in beside `keys` keys that take `bytes` bytes.
     pub(crate) fn admission(&self, keys: usize, bytes: impl FnOnce() -> usize) -> Admission {
-        let is_full = keys >= self.keys_max || (self.bytes_max != usize::MAX && bytes() >= self.bytes_max);
+        let bytes_max = self.short_at.map_or(self.bytes_max, |at| at.min(self.bytes_max));
+        let is_full = keys >= self.keys_max || (bytes_max != usize::MAX && bytes() >= bytes_max);
         match self.policy {
             _ if !is_full => Admission::Admit,
             KeyLimitPolicy::Stop => Admission::Stop,

@@ -32,11 +32,11 @@ impl<M: Key, V: StateValue> MapState<M, V> {
         let key = encode(&mut encoder, key);
         let slot = self.cells.rows.slot();
         let mut column = self.cells.column.borrow_mut();
+        column.accessed();
         let element = column.get(slot)?.get(key)?;
         let Some(ttl) = self.cells.ttl else { return Some(element.value.clone()) };
         let (value, stamp) = (element.value.clone(), element.stamp);
         let now = self.cells.rows.now();
-        column.accessed();
         if ttl.is_expired(stamp, now) {
             drop(column);
             self.remove_encoded(key);
@@ -116,9 +116,9 @@ impl<M: Key, V: StateValue> MapState<M, V> {
         column.accessed();
         let Some(map) = column.get(slot) else { return Vec::new() };
         let is_gone = |element: &Element<V>| ttl.is_expired(element.stamp, now);
-        let shown = |(_, element): &(&Box<[u8]>, &Element<V>)| ttl.returns_expired() || !is_gone(element);
-        let entries =
-            map.iter().filter(shown).map(|(key, element)| (decode(key), element.value.clone())).collect();
+        let shown = |element: &Element<V>| ttl.returns_expired() || !is_gone(element);
+        let shown = map.iter().filter(|(_, element)| shown(element));
+        let entries = shown.map(|(key, element)| (decode(key), element.value.clone())).collect();
         if map.values().any(is_gone) || ttl.updates_on_read() {
             let cell = column.cell(slot);
             let mut map = cell.take().unwrap_or_default();

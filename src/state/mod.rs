@@ -16,11 +16,15 @@
 pub(crate) mod backend;
 mod cell;
 mod column;
+#[cfg(test)]
+mod conformance;
 mod cow;
 mod descriptor;
 mod digest;
 mod error;
+mod expiry;
 mod flush;
+pub(crate) mod inspect;
 pub(crate) mod key;
 mod key_group;
 mod keyed;
@@ -63,8 +67,9 @@ pub(crate) use part::GroupBytes;
 pub use registry::StateRegistry;
 pub(crate) use restore::{SavedFile, SavedPart, SavedStore};
 pub(crate) use rows::Slot;
-pub(crate) use setup::StateSetup;
-pub(crate) use snapshot::StateSnapshot;
+pub(crate) use setup::{CACHE_SHARE_WHOLE, StateSetup};
+pub(crate) use snapshot::{SavedSnapshot, StateSnapshot};
 pub use timers::TimeDomain;
+pub(crate) use timers::{Timer, Timers};
 pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};
 pub use value::{AggregatingState, ReducingState, ValueState};

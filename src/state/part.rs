@@ -36,9 +36,9 @@ use super::key_group::{KeyGroup, KeyGroupRange, MaxParallelism};
 use super::list_state::SavedList;
 use super::timers::TimeDomain;
 
-const MAGIC: [u8; 8] = *b"TGSTATE\0";
-const VERSION: u16 = 2;
-const HEADER_BYTES_MAX: u32 = 16 << 20;
+pub(super) const MAGIC: [u8; 8] = *b"TGSTATE\0";
+pub(super) const VERSION: u16 = 2;
+pub(super) const HEADER_BYTES_MAX: u32 = 16 << 20;
 const END_MARK: u16 = u16::MAX;
 
 /// What a part says of itself.
@@ -226,6 +226,12 @@ pub(crate) fn split_state<'a>(entry: &mut &'a [u8]) -> Option<Option<&'a [u8]>> 
     }
 }
 
+/// An encoded key and its entry.
+type SavedEntry<'a> = (&'a [u8], &'a [u8]);
+
+/// A clock, a time in milliseconds and an encoded key.
+type SavedTimer<'a> = (TimeDomain, i64, &'a [u8]);
+
 /// Reads a part; every length is checked against what is left before it is used.
 pub(crate) struct PartReader<'a> {
     header: PartHeader,
@@ -305,7 +311,7 @@ impl<'a> PartReader<'a> {
     }
 
     /// The next key of the block with its entry, or `None` behind the last.
-    pub(crate) fn next_entry(&mut self) -> Result<Option<(&'a [u8], &'a [u8])>, StateError> {
+    pub(crate) fn next_entry(&mut self) -> Result<Option<SavedEntry<'a>>, StateError> {
         if self.entries_left == 0 {
             return Ok(None);
         }
@@ -323,7 +329,7 @@ impl<'a> PartReader<'a> {
     }
 
     /// The next timer of the block, or `None` at its end. The entries come before.
-    pub(crate) fn next_timer(&mut self) -> Result<Option<(TimeDomain, i64, &'a [u8])>, StateError> {
+    pub(crate) fn next_timer(&mut self) -> Result<Option<SavedTimer<'a>>, StateError> {
         assert_eq!(self.entries_left, 0, "the entries are read");
         if self.timers_left == 0 {
             let is_at_end = self.position == self.block_end;

@@ -171,6 +171,29 @@ impl Rows {
         self.book.borrow_mut().state(slot).is_stored = is_stored;
     }
 
+    /// How many keys the store will get and lose by the rows that differ from it.
+    pub(crate) fn unstored(&self) -> (u64, u64) {
+        let mut book = self.book.borrow_mut();
+        let (mut gets, mut loses) = (0, 0);
+        for index in 0..book.dirty.len() {
+            let slot = book.dirty[index];
+            let state = book.state(slot);
+            match (state.held > 0, state.is_stored) {
+                (true, false) => gets += 1,
+                (false, true) => loses += 1,
+                (true, true) | (false, false) => {}
+            }
+        }
+        (gets, loses)
+    }
+
+    /// The store's version of a row without values is to go.
+    pub(crate) fn must_go(&self, slot: Slot) {
+        let mut book = self.book.borrow_mut();
+        book.state(slot).is_stored = true;
+        book.mark_dirty(slot);
+    }
+
     /// Number of rows that differ from the store.
     pub(crate) fn dirty_count(&self) -> usize {
         self.book.borrow().dirty.len()

@@ -1,15 +1,25 @@
 //! How the state of a job's operators is held: backend, directory for stores, budgets and limits.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use super::backend::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreError, StoreFactory};
+use super::backend::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreError, StoreFactory};
 use super::error::StateError;
+use super::expiry::ExpiryRules;
 use super::limits::KeyLimitPolicy;
 use super::restore::SavedStore;
 use crate::disk::Disk;
+use crate::sink::dead_letter::DeadLetters;
+
+/// How long the end of a job waits for its stores to be closed.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Pause between two looks at that.
+const CLOSE_PAUSE: Duration = Duration::from_millis(2);
+
+/// All of what a cache may take.
+pub(crate) const CACHE_SHARE_WHOLE: u32 = 256;
 
 /// How operators hold their state; the same for all of a job.
 pub(crate) struct StateSetup {
@@ -26,8 +36,17 @@ pub(crate) struct StateSetup {
     /// Keys of one operator on the heap, over all its subtasks.
     pub(crate) keys_max: Option<u64>,
     pub(crate) policy: KeyLimitPolicy,
-    opened: AtomicU64,
+    /// Where records refused at a limit are kept.
+    pub(crate) dead_letters: Option<DeadLetters>,
+    /// How much of what they may take caches should take for now, in 1/256.
+    cache_share: AtomicU32,
+    is_short: AtomicBool,
+    /// Each open store has one.
+    open: Arc<()>,
 }
+
+/// Stores opened by this process. Not by job: one that has just ended may still be removing its stores.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 impl StateSetup {
     pub(crate) fn new(disk: Arc<dyn Disk>, store: Option<Arc<dyn StoreFactory>>, work: PathBuf) -> Self {
@@ -39,7 +58,42 @@ impl StateSetup {
             bytes_max: usize::MAX,
             keys_max: None,
             policy: KeyLimitPolicy::default(),
-            opened: AtomicU64::new(0),
+            dead_letters: None,
+            cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
+            is_short: AtomicBool::new(false),
+            open: Arc::new(()),
+        }
+    }
+
+    /// Sets how much of what they may take caches take from their next batch on, in 1/256, and whether state on the heap
+    /// may grow.
+    pub(crate) fn set_shortage(&self, share: u32, is_short: bool) {
+        self.is_short.store(is_short, Ordering::Relaxed);
+        self.cache_share.store(share.min(CACHE_SHARE_WHOLE), Ordering::Relaxed);
+        if let Some(store) = &self.store {
+            store.set_cache_share(share.min(CACHE_SHARE_WHOLE));
+        }
+    }
+
+    /// Waits until every store is closed: a process that ends while a thread closes one may be aborted by the store's
+    /// library. An operator that never returns keeps its store open, so the wait is bounded.
+    pub(crate) fn wait_until_closed(&self) {
+        let since = Instant::now();
+        while Arc::strong_count(&self.open) > 1 && since.elapsed() < CLOSE_WAIT_MAX {
+            std::thread::sleep(CLOSE_PAUSE);
+        }
+    }
+
+    /// Whether the process is short of memory.
+    pub(crate) fn is_short(&self) -> bool {
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of one cache for now.
+    pub(crate) fn bytes_max_now(&self) -> usize {
+        match self.cache_share.load(Ordering::Relaxed) {
+            CACHE_SHARE_WHOLE => self.bytes_max,
+            share => self.bytes_max / CACHE_SHARE_WHOLE as usize * share as usize,
         }
     }
 
@@ -48,13 +102,18 @@ impl StateSetup {
         Self::new(Arc::new(crate::disk::RealDisk), None, std::env::temp_dir())
     }
 
-    /// Removes what an earlier process left in the directory for stores.
-    pub(crate) fn clear_work(&self) -> std::io::Result<()> {
-        if self.work.as_os_str().is_empty() { Ok(()) } else { self.disk.remove_directory(&self.work) }
+    /// Removes what an earlier process left in the directory for stores. What cannot be removed, since a job that ended in
+    /// this process is still closing its stores, is left: a new store has a directory of its own.
+    pub(crate) fn clear_work(&self) {
+        if !self.work.as_os_str().is_empty()
+            && let Err(error) = self.disk.remove_directory(&self.work)
+        {
+            tracing::warn!(directory = %self.work.display(), %error, "cannot remove earlier stores");
+        }
     }
 
     fn place(&self, operator: &str) -> Result<StorePlace, StateError> {
-        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
         let directory = self.work.join(format!("tidegate-store-{}-{number}", std::process::id()));
         let made =
             self.disk.remove_directory(&directory).and_then(|()| self.disk.create_directory(&directory));
@@ -63,7 +122,7 @@ impl StateSetup {
             path: directory.clone(),
             source,
         })?;
-        Ok(StorePlace { disk: Arc::clone(&self.disk), directory })
+        Ok(StorePlace { disk: Arc::clone(&self.disk), directory, _open: Arc::clone(&self.open) })
     }
 
     /// An empty store.
@@ -127,6 +186,7 @@ impl StateSetup {
 struct StorePlace {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
+    _open: Arc<()>,
 }
 
 impl Drop for StorePlace {
@@ -153,11 +213,7 @@ impl Store for PlacedStore {
         self.store.write(entries)
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         self.store.scan(from, visit)
     }
 
@@ -167,9 +223,5 @@ impl Store for PlacedStore {
 
     fn set_now(&self, now: i64) {
         self.store.set_now(now);
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.store.memory_bytes()
     }
 }

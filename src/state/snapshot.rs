@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::backend::{PinnedFiles, Store, split_store_key, store_key};
 use super::column::ColumnSnapshot;
 use super::error::StateError;
+use super::expiry::{ExpiryRules, push_unexpired};
 use super::flush::Flush;
 use super::key::{Key, KeyEncoder};
 use super::key_group::{GroupSet, KeyGroup, KeyGroupRange};
-use super::part::{GroupBytes, PartHeader, PartWriter, push_state};
+use super::part::{GroupBytes, PartHeader, PartReader, PartWriter, push_state};
 use super::timers::Timers;
 use crate::disk::Disk;
 
@@ -105,6 +106,59 @@ impl<K: Key> StateSnapshot for HeapSnapshot<K> {
     }
 }
 
+/// A saved part, to be written again as it is.
+pub(crate) struct SavedSnapshot {
+    header: PartHeader,
+    versions: Vec<u64>,
+    bytes: Arc<Vec<u8>>,
+    has_lists: bool,
+    groups: Vec<GroupBytes>,
+}
+
+impl SavedSnapshot {
+    /// `bytes` hold all of `groups`, and no store does.
+    ///
+    /// # Errors
+    /// [`StateError::Malformed`] when they are not a part.
+    pub(crate) fn new(
+        bytes: Arc<Vec<u8>>,
+        groups: Vec<GroupBytes>,
+        has_lists: bool,
+    ) -> Result<Self, StateError> {
+        let header = PartReader::new(&bytes)?.header().clone();
+        // No group of a running operator has this version.
+        let versions = vec![0; header.range.len()];
+        Ok(Self { header, versions, bytes, has_lists, groups })
+    }
+}
+
+impl StateSnapshot for SavedSnapshot {
+    fn operator(&self) -> &str {
+        &self.header.operator
+    }
+
+    fn range(&self) -> KeyGroupRange {
+        self.header.range
+    }
+
+    fn versions(&self) -> &[u64] {
+        &self.versions
+    }
+
+    fn has_lists(&self) -> bool {
+        self.has_lists
+    }
+
+    fn write(&self, _groups: &GroupSet, out: &mut dyn io::Write) -> io::Result<Vec<GroupBytes>> {
+        self.write_full(out)
+    }
+
+    fn write_full(&self, out: &mut dyn io::Write) -> io::Result<Vec<GroupBytes>> {
+        out.write_all(&self.bytes)?;
+        Ok(self.groups.clone())
+    }
+}
+
 fn write_timers(writer: &mut PartWriter<'_>, timers: &[(super::TimeDomain, super::timers::Timer)]) {
     for (domain, (time, key)) in timers {
         writer.timer(*domain, *time, key);
@@ -120,6 +174,7 @@ pub(crate) struct StoreSnapshot {
     disk: Arc<dyn Disk>,
     timers: Timers,
     keys: u64,
+    expiry: Option<(ExpiryRules, i64)>,
     pinned: Option<PinnedFiles>,
 }
 
@@ -131,12 +186,14 @@ pub(crate) struct StoreState {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) timers: Timers,
     pub(crate) keys: u64,
+    /// Which states expire, and what time it is; `None` when none does.
+    pub(crate) expiry: Option<(ExpiryRules, i64)>,
 }
 
 impl StoreSnapshot {
     pub(crate) fn new(state: StoreState, disk: Arc<dyn Disk>) -> Self {
-        let StoreState { header, versions, flush, store, timers, keys } = state;
-        Self { header, versions, flush, store, disk, timers, keys, pinned: None }
+        let StoreState { header, versions, flush, store, timers, keys, expiry } = state;
+        Self { header, versions, flush, store, disk, timers, keys, expiry, pinned: None }
     }
 
     fn write_groups(
@@ -168,9 +225,12 @@ impl StoreSnapshot {
             let Some((_, key)) = split_store_key(store_key).filter(|(found, _)| *found == group) else {
                 return ControlFlow::Break(());
             };
-            outcome = writer.entry(key, |out| {
-                out.extend_from_slice(entry);
-                Ok(true)
+            outcome = writer.entry(key, |out| match &self.expiry {
+                Some((rules, now)) => Ok(push_unexpired(rules, entry, *now, out)),
+                None => {
+                    out.extend_from_slice(entry);
+                    Ok(true)
+                }
             });
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -32,6 +32,15 @@ pub(crate) struct Timers {
     groups: MaxParallelism,
     /// By group of the range: set or fired since the last snapshot.
     changed: Vec<bool>,
+    firing: Option<Firing>,
+}
+
+/// What is being fired.
+#[derive(Debug, Clone, Copy)]
+struct Firing {
+    domain: TimeDomain,
+    now: i64,
+    set_due: usize,
 }
 
 impl Timers {
@@ -41,6 +50,7 @@ impl Timers {
             range,
             groups,
             changed: vec![false; range.len()],
+            firing: None,
         }
     }
 
@@ -50,6 +60,9 @@ impl Timers {
         if !self.queue(domain).contains(&timer) {
             self.touch(key);
             self.queues[domain as usize].insert_mut(timer);
+            if let Some(firing) = &mut self.firing {
+                firing.set_due += usize::from(firing.domain == domain && time <= firing.now);
+            }
         }
     }
 
@@ -65,15 +78,31 @@ impl Timers {
         self.queue(domain).first().map(|(time, _)| *time)
     }
 
-    /// Takes at most `limit` timers that are due at `now`, in firing order.
-    pub(crate) fn take_due(&mut self, domain: TimeDomain, now: i64, limit: usize) -> Vec<Timer> {
-        let due: Vec<Timer> =
-            self.queue(domain).iter().take_while(|(time, _)| *time <= now).take(limit).cloned().collect();
-        for timer in &due {
-            self.queues[domain as usize].remove_mut(timer);
+    /// The timers that are due at `now`, in firing order.
+    pub(crate) fn due(&self, domain: TimeDomain, now: i64) -> impl Iterator<Item = &Timer> {
+        self.queue(domain).iter().take_while(move |(time, _)| *time <= now)
+    }
+
+    /// Removes a timer that fires.
+    pub(crate) fn remove(&mut self, domain: TimeDomain, timer: &Timer) {
+        if self.queues[domain as usize].remove_mut(timer) {
             self.touch(&timer.1);
         }
-        due
+    }
+
+    /// Timers are about to fire: those of `domain` that are set from here on and are due at `now` count.
+    pub(crate) fn begin_firing(&mut self, domain: TimeDomain, now: i64) {
+        self.firing = Some(Firing { domain, now, set_due: 0 });
+    }
+
+    /// No more timers fire.
+    pub(crate) fn end_firing(&mut self) {
+        self.firing = None;
+    }
+
+    /// Timers set since `begin_firing` that were due at once.
+    pub(crate) fn set_due(&self) -> usize {
+        self.firing.map_or(0, |firing| firing.set_due)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -137,10 +166,26 @@ mod tests {
         timers.set(TimeDomain::ProcessingTime, 1, &[3]);
         timers.delete(TimeDomain::EventTime, 8, &[0]);
         assert_eq!(timers.next_time(TimeDomain::EventTime), Some(5));
-        let due = timers.take_due(TimeDomain::EventTime, 7, 10);
-        let due: Vec<(i64, u8)> = due.iter().map(|(time, key)| (*time, key[0])).collect();
-        assert_eq!(due, [(5, 9), (7, 1), (7, 2)]);
+        let due: Vec<Timer> = timers.due(TimeDomain::EventTime, 7).cloned().collect();
+        let seen: Vec<(i64, u8)> = due.iter().map(|(time, key)| (*time, key[0])).collect();
+        assert_eq!(seen, [(5, 9), (7, 1), (7, 2)]);
+        due.iter().for_each(|timer| timers.remove(TimeDomain::EventTime, timer));
         assert_eq!(timers.len(), 1);
+    }
+
+    #[test]
+    fn what_is_set_while_timers_fire_counts_when_it_is_due() {
+        let mut timers = timers();
+        timers.begin_firing(TimeDomain::EventTime, 10);
+        for (domain, time) in [
+            (TimeDomain::EventTime, 10),
+            (TimeDomain::EventTime, 10),
+            (TimeDomain::EventTime, 11),
+            (TimeDomain::ProcessingTime, 9),
+        ] {
+            timers.set(domain, time, &[1]);
+        }
+        assert_eq!(timers.set_due(), 1);
     }
 
     #[test]

@@ -46,8 +46,9 @@ pub struct StateTtl {
 }
 
 impl StateTtl {
-    /// Values expire `duration` after they were set, in whole milliseconds. A snapshot never contains expired values;
-    /// `rocksdb` drops them in compactions too.
+    /// Values expire `duration` after they were set, in whole milliseconds. The parts of checkpoints and savepoints do
+    /// not contain what had expired when they were written; `rocksdb`, whose checkpoints are its files, drops it in
+    /// compactions.
     pub fn new(duration: Duration) -> Self {
         Self {
             duration_ms: i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
@@ -72,7 +73,8 @@ impl StateTtl {
         self
     }
 
-    /// Removes expired entries a few at a time.
+    /// Removes expired entries a few at a time. Before a store it looks at the cached rows, and at no more than 1,024
+    /// entries of the store a batch.
     #[must_use]
     pub fn cleanup_incrementally(mut self, entries_per_access: u32, per_record: bool) -> Self {
         self.incremental =

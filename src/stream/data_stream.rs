@@ -5,10 +5,14 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::keyed_stream::KeyedStream;
+use super::keyed_stream::{KeyedStream, StreamInput};
 use super::line::Line;
 use super::topology::{Prototype, StageSlot, TopologyBuilder};
-use crate::operator::{Collector, Copies, Encode, Filter, FlatMap, Map};
+use super::union_stream::UnionStream;
+use crate::operator::{
+    AssignTimestamps, Collector, Copies, Encode, Filter, FlatMap, Map, StreamTime, WatermarkStrategy,
+};
+use crate::runtime::Timestamp;
 use crate::sink::{Collected, SinkSpec};
 use crate::state::Key;
 
@@ -17,6 +21,7 @@ use crate::state::Key;
 pub struct DataStream<T> {
     builder: Rc<RefCell<TopologyBuilder>>,
     slot: StageSlot,
+    time: StreamTime,
     record: PhantomData<fn() -> T>,
 }
 
@@ -27,8 +32,8 @@ impl<T> std::fmt::Debug for DataStream<T> {
 }
 
 impl<T: Send + 'static> DataStream<T> {
-    pub(crate) fn new(builder: Rc<RefCell<TopologyBuilder>>, slot: StageSlot) -> Self {
-        Self { builder, slot, record: PhantomData }
+    pub(crate) fn new(builder: Rc<RefCell<TopologyBuilder>>, slot: StageSlot, time: StreamTime) -> Self {
+        Self { builder, slot, time, record: PhantomData }
     }
 
     /// Names the stage this stream comes from: in messages, and for the state it keeps. A stage whose name stays the
@@ -49,7 +54,7 @@ impl<T: Send + 'static> DataStream<T> {
             .builder
             .borrow_mut()
             .add_middle(self.slot, Box::new(move || Box::new(Map::<T, U, F>::new(prototype.instance()))));
-        DataStream::new(self.builder, slot)
+        DataStream::new(self.builder, slot, self.time)
     }
 
     /// The records `predicate` holds for.
@@ -62,7 +67,7 @@ impl<T: Send + 'static> DataStream<T> {
             .builder
             .borrow_mut()
             .add_middle(self.slot, Box::new(move || Box::new(Filter::<T, F>::new(prototype.instance()))));
-        DataStream::new(self.builder, slot)
+        DataStream::new(self.builder, slot, self.time)
     }
 
     /// Any number of results for each record.
@@ -76,7 +81,7 @@ impl<T: Send + 'static> DataStream<T> {
             .builder
             .borrow_mut()
             .add_middle(self.slot, Box::new(move || Box::new(FlatMap::<T, U, F>::new(prototype.instance()))));
-        DataStream::new(self.builder, slot)
+        DataStream::new(self.builder, slot, self.time)
     }
 
     /// The same records twice, for two sinks or two keys.
@@ -87,7 +92,7 @@ impl<T: Send + 'static> DataStream<T> {
         // The copy is made first: operators added later, which empty the slot, run later.
         let copies = Box::new(|| Box::new(Copies::<T>(PhantomData)) as _);
         let copy = self.builder.borrow_mut().add_middle(self.slot, copies);
-        (DataStream::new(Rc::clone(&self.builder), copy), self)
+        (DataStream::new(Rc::clone(&self.builder), copy, self.time), self)
     }
 
     /// Partitions the stream: records with equal keys go to one subtask, in their order.
@@ -96,7 +101,38 @@ impl<T: Send + 'static> DataStream<T> {
         K: Key,
         F: FnMut(&T) -> K + Clone + Send + 'static,
     {
-        KeyedStream::new(self.builder, self.slot, key)
+        KeyedStream::new(self.builder, vec![(self.slot, self.time)], key)
+    }
+
+    /// Gives each record a timestamp, its event time, and the stream watermarks. Earlier timestamps of the stream are
+    /// replaced. What operators make of a record has its timestamp; what an event-time timer leads to has the timer's,
+    /// what a processing-time timer leads to has none.
+    pub fn assign_timestamps_and_watermarks<F>(
+        self,
+        strategy: WatermarkStrategy,
+        timestamp: F,
+    ) -> DataStream<T>
+    where
+        F: FnMut(&T) -> Timestamp + Clone + Send + 'static,
+    {
+        let prototype = Prototype::new(timestamp);
+        let assigner = Box::new(move || Box::new(AssignTimestamps::<T, F>::new(prototype.instance())) as _);
+        let slot = self.builder.borrow_mut().add_middle(self.slot, assigner);
+        DataStream::new(self.builder, slot, StreamTime::Assigned(strategy))
+    }
+
+    /// The records of both streams, to be keyed: within a batch those of this stream first. The watermark is the lesser
+    /// one; a stream without timestamps holds it back for ever.
+    ///
+    /// # Panics
+    /// When the streams are of different environments.
+    pub fn union(self, other: DataStream<T>) -> UnionStream<T> {
+        UnionStream::new(self.builder, vec![(self.slot, self.time)]).union(other)
+    }
+
+    /// What a union takes.
+    pub(super) fn into_input(self) -> (Rc<RefCell<TopologyBuilder>>, StreamInput) {
+        (self.builder, (self.slot, self.time))
     }
 
     /// Writes each record as a line to standard output.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::text_stream::TextStream;
 use super::topology::{Topology, TopologyBuilder};
-use crate::runtime::{JobError, JobReport, Replay, ReplayReport, Settings, StopHandle};
+use crate::runtime::{JobError, JobHandle, JobReport, Replay, ReplayReport, Settings, StopHandle};
 use crate::source::{RecordedInput, SourceSpec, TcpConnect, TcpListen};
 
 /// Builds and runs one job.
@@ -72,8 +72,16 @@ impl Environment {
     /// # Errors
     /// See [`JobError`].
     pub fn execute_until(self, stop: StopHandle) -> Result<JobReport, JobError> {
+        self.execute_with(&JobHandle::from(stop))
+    }
+
+    /// Runs the job until its input ends or `handle` asks it to; `handle` also takes savepoints of it.
+    ///
+    /// # Errors
+    /// See [`JobError`].
+    pub fn execute_with(self, handle: &JobHandle) -> Result<JobReport, JobError> {
         let (topology, settings) = self.build();
-        crate::runtime::run(topology, settings, stop)
+        crate::runtime::run(topology, settings, handle)
     }
 
     /// Runs the job again over what a directory holds of it, without opening its sources and sinks and without changing

@@ -29,6 +29,7 @@ mod keyed_stream;
 mod line;
 mod text_stream;
 mod topology;
+mod union_stream;
 
 pub use columns::{Column, Columns, FromColumns};
 pub use data_stream::DataStream;
@@ -37,3 +38,4 @@ pub use keyed_stream::KeyedStream;
 pub use line::Line;
 pub use text_stream::TextStream;
 pub(crate) use topology::{ChainFactory, Sink, Stage, Target, Topology};
+pub use union_stream::UnionStream;

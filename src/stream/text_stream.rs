@@ -7,7 +7,7 @@ use super::columns::{Columns, FromColumns};
 use super::data_stream::DataStream;
 use super::topology::{Prototype, TopologyBuilder};
 use crate::metrics::RejectCause;
-use crate::operator::{Collector, TextHead};
+use crate::operator::{Collector, StreamTime, TextHead};
 use crate::source::frame::SourceIndex;
 
 /// Lines of text, borrowed from the source's buffers: what is kept of a line is what the closure makes of it.
@@ -90,6 +90,6 @@ impl TextStream {
                 Ok(Box::new(TextHead::new(source, name, context, prototype.instance())))
             }),
         );
-        DataStream::new(self.builder, slot)
+        DataStream::new(self.builder, slot, StreamTime::None)
     }
 }

@@ -37,7 +37,11 @@ pub(crate) struct Sink {
 /// The receiver of a tail's parts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target {
-    Stage(usize),
+    /// A stage, as the stream of this number among those it reads.
+    Stage {
+        stage: usize,
+        stream: usize,
+    },
     Sink(usize),
 }
 
@@ -49,6 +53,19 @@ pub(crate) trait ChainFactory: Send + Sync {
     /// # Errors
     /// What an operator's `open` returned.
     fn build(&self, context: &SubtaskContext) -> Result<Chain, StateError>;
+}
+
+impl Stage {
+    /// Number of streams each of `stages` reads from others of them.
+    pub(crate) fn stream_counts(stages: &[Self]) -> Vec<usize> {
+        let mut counts = vec![0; stages.len()];
+        for target in stages.iter().flat_map(|stage| &stage.targets) {
+            if let Target::Stage { stage, .. } = *target {
+                counts[stage] += 1;
+            }
+        }
+        counts
+    }
 }
 
 impl Topology {

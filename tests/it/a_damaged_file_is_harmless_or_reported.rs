@@ -14,7 +14,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<PathBuf> =
         entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect();
-    found.retain(|path| !path.ends_with("reserve") && !path.ends_with("LOCK"));
+    // Neither the reserve, the lock nor the control socket hold anything.
+    found.retain(|path| path.is_file() && !path.ends_with("reserve") && !path.ends_with("LOCK"));
     found.sort();
     found
 }

@@ -23,7 +23,8 @@ fn listing(directory: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
             if path.is_dir() {
                 folders.push(path);
             } else {
-                let bytes = std::fs::read(&path).unwrap();
+                // The control socket has no bytes.
+                let bytes = if path.is_file() { std::fs::read(&path).unwrap() } else { Vec::new() };
                 found.insert(path.clone(), (path.metadata().unwrap().modified().unwrap(), bytes));
             }
         }

@@ -9,12 +9,11 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
-mod support;
-
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_file_is_harmless_or_reported;
 mod a_damaged_journal_is_reported_and_the_job_starts;
+mod a_damaged_store_is_rebuilt;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;
@@ -23,6 +22,7 @@ mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
 mod a_hanging_operator_does_not_hang_the_job;
 mod a_journal_never_passes_its_limit;
+mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_lost_directory_is_restored_from_the_remote;
@@ -33,9 +33,15 @@ mod a_replay_does_without_what_is_damaged;
 mod a_replay_gives_what_was_delivered;
 mod a_replay_leaves_the_directory_as_it_is;
 mod a_replay_skips_what_was_skipped;
+mod a_savepoint_is_taken_of_a_running_job;
+mod a_savepoint_starts_on_any_backend_and_parallelism;
+mod a_savepoint_that_cannot_be_used_is_refused;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
 mod a_stop_signal_drains_what_was_read;
+mod a_timer_fires_though_no_reading_comes;
+mod a_timer_that_fails_each_time_ends_the_job;
+mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod bad_lines_are_counted_by_cause;
 mod errors_are_one_line_and_a_documented_exit_code;
@@ -44,7 +50,12 @@ mod foreign_files_never_prevent_a_start;
 mod leftover_segments_are_not_damage;
 mod many_clients_are_served_at_once;
 mod mutated_lines_never_harm_the_good_ones;
+mod new_keys_over_the_limit_are_met_by_policy;
 mod results_do_not_depend_on_threads_or_parallelism;
+mod saved_state_can_be_looked_at;
+mod saved_state_is_carried_over_by_a_migration;
 mod saved_state_that_does_not_fit_is_refused;
+mod support;
 mod the_memory_backend_leaves_no_files;
 mod the_reference_job_prints_running_averages;
+mod timers_fire_in_order_whatever_happens_to_the_job;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::*;
 use crate::disk::{DirectoryLock, DurableFile, SimulatedDisk, read_whole};
 use crate::runtime::job::run_on;
+use crate::runtime::job_handle::JobHandle;
 use crate::runtime::settings::{Backend, Settings};
-use crate::runtime::stop::StopHandle;
 use crate::source::{RecordedBatch, RecordedInput};
 use crate::state::ValueStateDescriptor;
 use crate::stream::Environment;
@@ -110,7 +110,7 @@ fn recorded() -> SimulatedDisk {
     let (topology, settings) = environment.build();
     let disk = SimulatedDisk::new();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
-    run_on(&shared, topology, settings, StopHandle::new()).unwrap();
+    run_on(&shared, topology, settings, &JobHandle::new()).unwrap();
     disk
 }
 

@@ -81,12 +81,15 @@ impl<'a> Rerun<'a> {
         take: TakeBatch<'_>,
     ) -> Result<(), JobError> {
         let topology = self.topology;
-        let mut stage_inputs: Vec<Vec<Vec<AnyPart>>> =
+        // By stage and subtask: parts, each with the number of the input it is for.
+        let mut stage_inputs: Vec<Vec<Vec<(usize, AnyPart)>>> =
             topology.stages.iter().map(|_| (0..self.parallelism).map(|_| Vec::new()).collect()).collect();
         let mut sink_inputs: Vec<Vec<AnyPart>> = topology.sinks.iter().map(|_| Vec::new()).collect();
         for (number, stage) in topology.stages.iter().enumerate() {
             let inputs = std::mem::take(&mut stage_inputs[number]);
             for (index, (chain, mut parts)) in self.chains[number].iter_mut().zip(inputs).enumerate() {
+                parts.sort_by_key(|(input, _)| *input);
+                let mut parts: Vec<AnyPart> = parts.into_iter().map(|(_, part)| part).collect();
                 if stage.reads_source {
                     parts.push(Box::new(FrameInput { frames: Arc::clone(frames), only: None }));
                 }
@@ -99,9 +102,10 @@ impl<'a> Rerun<'a> {
                 for (target, parts) in stage.targets.iter().zip(outputs) {
                     match *target {
                         Target::Sink(sink) => sink_inputs[sink].extend(parts),
-                        Target::Stage(later) => {
+                        Target::Stage { stage: later, stream } => {
+                            let input = stream * self.parallelism + index;
                             let receivers = stage_inputs[later].iter_mut();
-                            receivers.zip(parts).for_each(|(inputs, part)| inputs.push(part));
+                            receivers.zip(parts).for_each(|(inputs, part)| inputs.push((input, part)));
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! The supervisor actor: carries out what `failures` and the watchdog decide.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +11,17 @@ use tokio_util::sync::CancellationToken;
 use super::failures::{Failure, Failures};
 use super::job_actors::JobActors;
 use super::watchdog::Watchdog;
-use crate::checkpoint::Contents;
+use crate::checkpoint::{Contents, SavepointDraft, SavepointError};
+use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::runtime::batch::Attempt;
 use crate::runtime::deployment::{Blueprint, Deployments};
 use crate::runtime::error::JobError;
 use crate::runtime::job::CONTROL_MAILBOX;
-use crate::runtime::messages::{ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint};
+use crate::runtime::job_handle::{AfterSavepoint, SavepointOrder, SavepointRequest};
+use crate::runtime::messages::{
+    AskSavepoint, ConnectStages, JobFailed, SourceFinished, SubtaskFailed, TakeLastCheckpoint, TakeSavepoint,
+};
 use crate::runtime::progress::Work;
 use crate::runtime::report::{JobReport, Restored};
 use crate::runtime::sequencer::notify;
@@ -61,6 +66,9 @@ pub(crate) struct Orders {
     pub(crate) batch_timeout: Option<Duration>,
     /// Asks the job to end.
     pub(crate) stop: StopHandle,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// Where savepoints without a path of their own go.
+    pub(crate) savepoints: Option<PathBuf>,
     /// Asks the sources to end.
     pub(crate) source_stop: CancellationToken,
     pub(crate) metrics: Arc<JobMetrics>,
@@ -85,6 +93,10 @@ pub(crate) struct JobSupervisor {
     pub(super) restored: Option<Restored>,
     /// Readings, on the sequencer's count, that are in the restored state or were counted as lost.
     pub(super) readings_accounted: u64,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) savepoints: Option<PathBuf>,
+    /// The directory of a savepoint is being made: the job does not end before it is known about.
+    pub(super) is_drafting: bool,
     /// The last checkpoint was asked for.
     pub(super) draining: bool,
     pub(super) begins_at: ReplayFrom,
@@ -112,6 +124,9 @@ impl JobSupervisor {
             metrics: orders.metrics,
             restored: None,
             readings_accounted: 0,
+            disk: orders.disk,
+            savepoints: orders.savepoints,
+            is_drafting: false,
             draining: false,
             begins_at: ReplayFrom::default(),
             has_journal: false,
@@ -158,7 +173,7 @@ impl JobSupervisor {
 
     /// When every source has ended: takes the last checkpoint, then ends.
     pub(super) fn drain_if_ended(&mut self, context: &mut Context<Self>) {
-        if self.sources_running > 0 || self.phase != Phase::Running || self.draining {
+        if self.sources_running > 0 || self.phase != Phase::Running || self.draining || self.is_drafting {
             return;
         }
         self.draining = true;
@@ -195,6 +210,8 @@ impl JobSupervisor {
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
             shipping: metrics.shipping(),
             clock_jumps: JobMetrics::get(&metrics.clock_jumps),
+            keys_evicted: JobMetrics::get(&metrics.keys_evicted),
+            memory_shortages: JobMetrics::get(&metrics.memory_shortages),
         }
     }
 
@@ -278,5 +295,38 @@ impl Handler<SourceFinished> for JobSupervisor {
     fn handle(&mut self, _: SourceFinished, context: &mut Self::Context) {
         self.sources_running -= 1;
         self.drain_if_ended(context);
+    }
+}
+
+impl Handler<AskSavepoint> for JobSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, message: AskSavepoint, context: &mut Self::Context) {
+        if self.phase == Phase::Ended || self.actors.is_none() {
+            return;
+        }
+        let AskSavepoint { request: SavepointRequest { to, after, answer }, finished } = message;
+        let (disk, savepoints) = (Arc::clone(&self.disk), self.savepoints.clone());
+        // Its directory is made first: a job must not stop for a savepoint that has no place.
+        let begun = tokio::task::spawn_blocking(move || {
+            SavepointDraft::begin(disk, savepoints.as_deref(), to.as_deref())
+        });
+        let begun = async move { begun.await.unwrap_or(Err(SavepointError::JobEnded)) };
+        self.is_drafting = true;
+        context.spawn(begun.into_actor(self).map(move |begun, actor, context| {
+            actor.is_drafting = false;
+            match begun {
+                Ok(draft) => {
+                    let order = SavepointOrder { draft, after, answer, _finished: finished };
+                    notify(&actor.actors().coordinator, TakeSavepoint { order });
+                    if after == AfterSavepoint::Stop {
+                        actor.stop_asked(context);
+                    }
+                }
+                // Who asked may have gone.
+                Err(error) => drop(answer.send(Err(error))),
+            }
+            actor.drain_if_ended(context);
+        }));
     }
 }

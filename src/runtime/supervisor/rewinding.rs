@@ -91,8 +91,15 @@ impl JobSupervisor {
     /// An operator failed: rewinds or gives up.
     pub(super) fn failed(&mut self, failure: Failure, context: &mut Context<Self>) {
         let decision = self.failures.judge(&failure, Instant::now());
-        let Failure { place, cause, .. } = failure;
-        let Decision::Rewind { delay, poison } = decision else { return self.give_up(place, cause) };
+        let Failure { place, work, cause } = failure;
+        let Decision::Rewind { delay, poison } = decision else {
+            return match (cause, work) {
+                (OperatorError::State(source), Some(_)) => {
+                    self.end(Err(JobError::State { place, source: Box::new(source) }));
+                }
+                (cause, _) => self.give_up(place, cause),
+            };
+        };
         if let Some(poison) = poison {
             self.skip_poison(poison, &cause, context);
         }

@@ -16,6 +16,7 @@ pub(crate) mod sled;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use super::expiry::ExpiryRules;
 use super::key_group::KeyGroup;
 
 /// Why a store could not do something.
@@ -32,6 +33,9 @@ pub struct StoreError {
     pub is_full: bool,
 }
 
+/// Gets entries in order, as store key and entry, until it breaks.
+pub(crate) type EntryVisitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// An ordered store of encoded entries.
 pub(crate) trait Store: Send + Sync {
     /// Looks up `keys`, which ascend; `found(index, entry)` is called for those that are there, in order.
@@ -41,11 +45,7 @@ pub(crate) trait Store: Send + Sync {
     fn write(&self, entries: &EntryBatch) -> Result<(), StoreError>;
 
     /// Visits entries in order from `from` on, until `visit` breaks.
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError>;
 
     /// Fixes what the store holds now as immutable files in a new directory of its own, or `None` when its
     /// checkpoints are written as parts.
@@ -53,15 +53,15 @@ pub(crate) trait Store: Send + Sync {
 
     /// Tells the clean-up in compactions what time it is, in milliseconds.
     fn set_now(&self, _now: i64) {}
-
-    /// Bytes of memory it takes.
-    fn memory_bytes(&self) -> u64;
 }
 
 /// Opens stores of one kind. One value for a job: caches and write buffers are shared by all its stores.
 pub(crate) trait StoreFactory: Send + Sync {
     /// Name of the kind, as in the configuration.
     fn kind(&self) -> &'static str;
+
+    /// Sets how much of its budget the shared cache takes, in 1/256.
+    fn set_cache_share(&self, _share: u32) {}
 
     /// Opens an empty store in `directory`, which must not exist or be empty.
     fn create(&self, directory: &Path, expiry: Option<ExpiryRules>) -> Result<Box<dyn Store>, StoreError>;
@@ -93,6 +93,7 @@ pub(crate) struct StoreBudget {
 }
 
 /// What stores get that are only read once.
+#[cfg(any(feature = "rocksdb", feature = "sled"))]
 pub(crate) const READER_BUDGET: StoreBudget =
     StoreBudget { cache_bytes: 8 << 20, write_buffer_bytes: 4 << 20 };
 
@@ -106,25 +107,18 @@ pub(crate) fn factories() -> Vec<std::sync::Arc<dyn StoreFactory>> {
     ]
 }
 
-/// Which states of an entry expire, for a clean-up that does not know their types: in the order of the schema.
-pub(crate) type ExpiryRules = Vec<ExpiryRule>;
-
-/// How one state of an entry expires.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ExpiryRule {
-    pub(crate) kind: super::descriptor::StateKind,
-    /// Time to live in milliseconds; `None` for a state that is not cleaned up.
-    pub(crate) duration_ms: Option<i64>,
-}
-
 /// Immutable files that together are a store, in a directory that is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct PinnedFiles {
     /// Which kind of store.
     pub(crate) kind: &'static str,
     pub(crate) directory: PathBuf,
-    /// Identity of the store: a file of one name has the same contents as long as the identity is the same.
+    /// Identity of the store: a table of one name has the same contents in all checkpoints of one opening, and in the
+    /// one it was opened from.
     pub(crate) identity: u64,
+    /// Differs each time a store is opened: two that went on from one checkpoint have one identity, and may have given
+    /// one name to different tables since.
+    pub(crate) opening: u64,
     /// Names in `directory` of files that never change once written.
     pub(crate) tables: Vec<String>,
     /// Names in `directory` of the other files.
@@ -158,10 +152,22 @@ struct Span {
     start: usize,
     key_bytes: u16,
     /// Bytes of the entry; `None` deletes the key.
+    #[cfg_attr(
+        not(any(feature = "rocksdb", feature = "sled", test)),
+        expect(dead_code, reason = "for stores")
+    )]
     entry_bytes: Option<u32>,
 }
 
 impl EntryBatch {
+    /// Bytes that are kept of an entry besides the entry.
+    pub(crate) const SPAN_BYTES: usize = size_of::<Span>();
+
+    /// With room for `entries` entries of `bytes` bytes in all.
+    pub(crate) fn with_capacity(entries: usize, bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), spans: Vec::with_capacity(entries) }
+    }
+
     /// Adds an entry; `encode` appends it and says whether there is one: if not, the key is deleted.
     pub(crate) fn push<E>(
         &mut self,
@@ -205,6 +211,7 @@ impl EntryBatch {
     }
 
     /// Each key with its entry, or `None` for a deletion.
+    #[cfg(any(feature = "rocksdb", feature = "sled", test))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         self.spans.iter().map(|span| {
             let (key, rest) = self.bytes[span.start..].split_at(usize::from(span.key_bytes));

@@ -16,6 +16,7 @@
 //! | checksums | XXH3 on every block, BLAKE3 on every file of a checkpoint | flash decays |
 //! | open files | 64 | few descriptors on a small device |
 //! | background jobs | 2 | leaves a core for the data |
+//! | compaction's buffers | 256 KiB a file | several files are open in a compaction |
 //! | `bytes_per_sync` | 1 MiB | no burst of writes at the end of a table |
 //! | log | warnings, one file of 1 MiB | does not fill a card |
 //! | statistics | off | cost on every operation |
@@ -23,7 +24,6 @@
 //! Expired entries are dropped in compactions when nothing of them is left; a filter cannot shorten an entry through
 //! the crate's interface. What has expired is never read, dropped or not.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -35,9 +35,8 @@ use rocksdb::{
     IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
-use super::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
-use crate::state::cell::{Unexpired, retain_unexpired};
-use crate::state::part::split_state;
+use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use crate::state::expiry::{ExpiryRules, has_expired};
 
 const KIND: &str = "rocksdb";
 const FAMILY: &str = "default";
@@ -50,6 +49,8 @@ const LEVEL_BASE_BYTES: u64 = 32 << 20;
 const BLOCK_BYTES: usize = 4 << 10;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 const BYTES_PER_SYNC: u64 = 1 << 20;
+const COMPACTION_READAHEAD_BYTES: usize = 256 << 10;
+const FILE_BUFFER_BYTES: u64 = 256 << 10;
 const LOG_FILE_BYTES: usize = 1 << 20;
 const MANIFEST_FILE_BYTES: usize = 1 << 20;
 const ZSTD_LEVEL: i32 = 1;
@@ -108,6 +109,8 @@ impl RocksDbFactory {
         options.set_bottommost_compression_options(-14, ZSTD_LEVEL, 0, 0, true);
         options.set_max_open_files(OPEN_FILES_MAX);
         options.set_max_background_jobs(BACKGROUND_JOBS);
+        options.set_compaction_readahead_size(COMPACTION_READAHEAD_BYTES);
+        options.set_writable_file_max_buffer_size(FILE_BUFFER_BYTES);
         options.set_bytes_per_sync(BYTES_PER_SYNC);
         options.set_keep_log_file_num(1);
         options.set_max_log_file_size(LOG_FILE_BYTES);
@@ -144,8 +147,8 @@ impl RocksDbFactory {
         Ok(Box::new(RocksDbStore {
             database,
             directory: directory.to_owned(),
-            cache: self.cache.clone(),
             identity,
+            opening: super::new_identity(),
             now,
             pins: AtomicU64::new(0),
         }))
@@ -155,6 +158,12 @@ impl RocksDbFactory {
 impl StoreFactory for RocksDbFactory {
     fn kind(&self) -> &'static str {
         KIND
+    }
+
+    fn set_cache_share(&self, share: u32) {
+        // Clones are of the same cache. What write buffers take is charged to it and stays.
+        let bytes = self.budget.cache_bytes / 256 * u64::from(share) + self.budget.write_buffer_bytes;
+        self.cache.clone().set_capacity(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
     fn create(&self, directory: &Path, expiry: Option<ExpiryRules>) -> Result<Box<dyn Store>, StoreError> {
@@ -171,22 +180,11 @@ impl StoreFactory for RocksDbFactory {
     }
 }
 
-/// Whether nothing is left of an entry at `now`.
-fn has_expired(rules: &ExpiryRules, mut entry: &[u8], now: i64) -> bool {
-    rules.iter().all(|rule| match (split_state(&mut entry), rule.duration_ms) {
-        (Some(None), _) => true,
-        (Some(Some(cell)), Some(duration_ms)) => {
-            matches!(retain_unexpired(rule.kind, cell, duration_ms, now), Some(Unexpired::Nothing))
-        }
-        (Some(Some(_)), None) | (None, _) => false,
-    })
-}
-
 struct RocksDbStore {
     database: DB,
     directory: PathBuf,
-    cache: Cache,
     identity: u64,
+    opening: u64,
     now: Arc<AtomicI64>,
     pins: AtomicU64,
 }
@@ -231,11 +229,7 @@ impl Store for RocksDbStore {
         self.database.write_opt(batch, &options).map_err(|error| self.failed(&error))
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         let mut options = ReadOptions::default();
         options.fill_cache(false);
         options.set_readahead_size(READAHEAD_BYTES);
@@ -262,15 +256,18 @@ impl Store for RocksDbStore {
             is_full: false,
         })?;
         let (tables, others) = names.into_iter().partition(|name: &String| name.ends_with(TABLE_SUFFIX));
-        Ok(Some(PinnedFiles { kind: KIND, directory, identity: self.identity, tables, others }))
+        Ok(Some(PinnedFiles {
+            kind: KIND,
+            directory,
+            identity: self.identity,
+            opening: self.opening,
+            tables,
+            others,
+        }))
     }
 
     fn set_now(&self, now: i64) {
         self.now.store(now, Ordering::Relaxed);
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.cache.get_usage() as u64
     }
 }
 

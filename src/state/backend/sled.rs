@@ -5,10 +5,10 @@
 //! takes memory out of proportion, so entries are written one by one; files take about three times the data; memory
 //! goes beyond the cache's setting by about as much again.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use super::{EntryBatch, ExpiryRules, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
+use crate::state::expiry::ExpiryRules;
 
 const KIND: &str = "sled";
 
@@ -36,7 +36,7 @@ impl StoreFactory for SledFactory {
             .flush_every_ms(None)
             .open()
             .map_err(|error| failed(directory, &error))?;
-        Ok(Box::new(SledStore { database, directory: directory.to_owned(), budget: self.budget }))
+        Ok(Box::new(SledStore { database, directory: directory.to_owned() }))
     }
 
     fn open(&self, directory: &Path, _: Option<ExpiryRules>, _: u64) -> Result<Box<dyn Store>, StoreError> {
@@ -52,7 +52,6 @@ impl StoreFactory for SledFactory {
 struct SledStore {
     database: sled::Db,
     directory: PathBuf,
-    budget: StoreBudget,
 }
 
 fn failed(path: &Path, error: &sled::Error) -> StoreError {
@@ -81,11 +80,7 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn scan(
-        &self,
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
         for entry in self.database.range(from..) {
             let (key, entry) = entry.map_err(|error| failed(&self.directory, &error))?;
             if visit(&key, &entry).is_break() {
@@ -97,9 +92,5 @@ impl Store for SledStore {
 
     fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
         Ok(None)
-    }
-
-    fn memory_bytes(&self) -> u64 {
-        self.budget.cache_bytes
     }
 }

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::descriptors::start_child;
+use super::memory_cgroup::MemoryCgroup;
 use super::server::LineServer;
 use super::wait::wait_until;
 
@@ -70,6 +71,23 @@ impl Demo {
 
     pub(crate) fn checkpoint_dir(self, directory: &Path) -> Self {
         self.arg("--checkpoint-dir").arg(directory)
+    }
+
+    /// Runs as a member of a memory cgroup, from its first page on.
+    pub(crate) fn in_cgroup(mut self, cgroup: &MemoryCgroup) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(cgroup.members());
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.current_dir(self.home.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command = command;
+        self
     }
 
     /// Results go to `stdout` instead of being captured.

@@ -1,4 +1,4 @@
-//! `tidegate replay`, run to its end.
+//! Commands of the program that end by themselves: `tidegate replay` and others.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,6 +10,12 @@ pub(crate) fn replay(directory: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.arg("replay").arg("--data-dir").arg(directory).args(arguments);
     ended(&command.output().expect("the program is built and starts"))
+}
+
+/// Runs a command line of the program to its end.
+pub(crate) fn tidegate(arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Ended {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    ended(&command.args(arguments).output().expect("the program is built and starts"))
 }
 
 /// What a finished command wrote.
