@@ -36,6 +36,7 @@ mod a_replay_gives_what_was_delivered;
 mod a_replay_leaves_the_directory_as_it_is;
 mod a_replay_skips_what_was_skipped;
 mod a_restore_onto_a_full_disk_is_finished_later;
+mod a_restore_that_does_not_fit_changes_nothing;
 mod a_savepoint_is_taken_of_a_running_job;
 mod a_savepoint_starts_on_any_backend_and_parallelism;
 mod a_savepoint_that_cannot_be_used_is_refused;
