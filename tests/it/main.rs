@@ -42,6 +42,7 @@ mod a_savepoint_starts_on_any_backend_and_parallelism;
 mod a_savepoint_that_cannot_be_used_is_refused;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
+mod a_small_change_sends_few_bytes;
 mod a_stop_signal_drains_what_was_read;
 mod a_timer_fires_though_no_reading_comes;
 mod a_timer_that_fails_each_time_ends_the_job;
