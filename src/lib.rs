@@ -51,20 +51,25 @@ mod json;
 mod metrics;
 mod mutants;
 mod operator;
+mod remote;
 mod runtime;
 mod sink;
 mod source;
 mod state;
 mod stream;
 
-pub use checkpoint::{CheckpointError, CheckpointId, Savepoint, SavepointError};
+pub use checkpoint::{
+    ArchiveCipher, ArchiveError, ArchiveKey, Backlog, CheckpointError, CheckpointId, Connectivity, Retention,
+    Savepoint, SavepointError, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow, Verification,
+};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
+pub use remote::{RemoteError, RemoteName};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
-    Offset, PendingSavepoint, Replay, ReplayReport, RestartStrategy, Restored, Settings, Start, StateHash,
-    StopHandle, Timestamp,
+    Offset, PendingSavepoint, RemoteSettings, Replay, ReplayReport, RestartStrategy, Restored, Settings,
+    Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::Collected;
 pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};

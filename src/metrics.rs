@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::checkpoint::ShippingStatus;
+
 /// Rejections a place logs within a window.
 pub(crate) const SAMPLES_PER_WINDOW: u32 = 5;
 /// The window.
@@ -81,6 +83,7 @@ pub(crate) struct JobMetrics {
     pub(crate) clock_jumps: AtomicU64,
     pub(crate) keys_evicted: AtomicU64,
     pub(crate) memory_shortages: AtomicU64,
+    shipping: Mutex<ShippingStatus>,
     rejected: Mutex<BTreeMap<(String, RejectCause), u64>>,
 }
 
@@ -91,6 +94,16 @@ impl JobMetrics {
 
     pub(crate) fn get(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+
+    /// How it stands with the remote.
+    pub(crate) fn set_shipping(&self, status: ShippingStatus) {
+        *self.shipping.lock().expect("no code panics while it is set") = status;
+    }
+
+    /// How it stands with the remote.
+    pub(crate) fn shipping(&self) -> ShippingStatus {
+        self.shipping.lock().expect("no code panics while it is set").clone()
     }
 
     pub(crate) fn add_rejected(&self, place: &str, cause: RejectCause, count: u64) {

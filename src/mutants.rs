@@ -19,6 +19,10 @@ pub(crate) enum Mutant {
     DeleteBeforePublish,
     /// Operators are told the time of the system.
     WallClockInOperator,
+    /// A manifest is published although a chunk of it could not be written.
+    ManifestBeforeChunks,
+    /// A device ships on although another has taken over.
+    NewerIncarnationIgnored,
 }
 
 #[cfg(not(feature = "mutants"))]
@@ -31,13 +35,15 @@ impl Mutant {
 
 #[cfg(feature = "mutants")]
 impl Mutant {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 8] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("no-directory-sync", Self::NoDirectorySync),
         ("no-crc-check", Self::NoCrcCheck),
         ("offset-saved-before-state", Self::OffsetSavedBeforeState),
         ("delete-before-publish", Self::DeleteBeforePublish),
         ("wall-clock-in-operator", Self::WallClockInOperator),
+        ("manifest-before-chunks", Self::ManifestBeforeChunks),
+        ("newer-incarnation-ignored", Self::NewerIncarnationIgnored),
     ];
 
     /// Whether the build is broken here.

@@ -5,8 +5,11 @@
 //! the others. What a store returns from `newest` was verified byte by byte; a damaged checkpoint is set aside and the
 //! one before it is used. A savepoint is a checkpoint that the user asks for and that is kept apart (`savepoint`).
 //!
+//! What is completed can be shipped to a remote: `archive`.
+//!
 //! Nothing here knows of actors.
 
+mod archive;
 mod error;
 mod heap;
 mod history;
@@ -15,15 +18,25 @@ mod inspection;
 mod manifest;
 mod part_file;
 mod pending;
+mod pins;
 mod savepoint;
 mod spool;
 
+pub(crate) use archive::{
+    Archive, ChunkSizes, Fetched, MarkFile, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step,
+    Turn, Wanted, files_of,
+};
+pub use archive::{
+    ArchiveCipher, ArchiveError, ArchiveKey, Backlog, Connectivity, Retention, ShippingStatus, Trust,
+    Unusable, UploadLimits, UploadWindow, Verification,
+};
 pub use error::{CheckpointError, SavepointError};
 pub(crate) use heap::HeapStore;
 pub(crate) use history::History;
 pub(crate) use inspection::{Inspection, InspectionError};
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
+pub(crate) use pins::{Pins, Reached};
 pub use savepoint::Savepoint;
 pub(crate) use savepoint::{SavepointDraft, read_savepoint, remove_unfinished};
 pub(crate) use spool::Spool;

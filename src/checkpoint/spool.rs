@@ -33,7 +33,7 @@ use std::sync::Arc;
 use super::increment::{Increments, Written};
 use super::manifest::{FileEntry, Manifest, PartEntry, StoreEntry, is_part_name};
 use super::part_file::{Damage, digest, read_manifest, read_parts, write_part};
-use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents};
+use super::{Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Pins};
 use crate::disk::Disk;
 use crate::mutants::Mutant;
 use crate::runtime::Offset;
@@ -57,6 +57,8 @@ pub(crate) struct Spool {
     /// First checkpoint of the history this process continues or began.
     lineage: Option<CheckpointId>,
     increments: Increments,
+    /// What must stay because it is shipped; `None` without a remote.
+    pins: Option<Pins>,
 }
 
 impl Spool {
@@ -90,7 +92,30 @@ impl Spool {
             visible_after: CheckpointId(0),
             lineage: None,
             increments: Increments::default(),
+            pins: None,
         }
+    }
+
+    /// Offers completed checkpoints for shipping, from now on.
+    pub(crate) fn offer_to(&mut self, pins: Pins) {
+        self.pins = Some(pins);
+    }
+
+    /// Publishes the manifest of a checkpoint whose parts were fetched from elsewhere and are in place.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn adopt(disk: &dyn Disk, directory: &Path, manifest: &Manifest) -> io::Result<()> {
+        let manifests = directory.join("manifests");
+        disk.create_directory(&manifests)?;
+        let path = manifests.join(manifest_name(manifest.id));
+        let temporary = path.with_extension("manifest.tmp");
+        match disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write_manifest(disk, manifest, &temporary, &path)?;
+        disk.sync_directory(&manifests)
     }
 
     fn prepare(&mut self) -> io::Result<()> {
@@ -180,10 +205,7 @@ impl Spool {
         let path = self.manifest_path(manifest.id);
         let temporary = path.with_extension("manifest.tmp");
         let write = || -> io::Result<()> {
-            let mut file = self.disk.create_new(&temporary)?;
-            file.write_all(&manifest.encode())?;
-            file.sync()?;
-            self.disk.rename(&temporary, &path)?;
+            write_manifest(&*self.disk, manifest, &temporary, &path)?;
             if Mutant::NoDirectorySync.is_on() {
                 return Ok(());
             }
@@ -216,11 +238,13 @@ impl Spool {
         let Some(oldest) = kept.last().map(|manifest| manifest.id) else { return Ok(()) };
         let named: BTreeSet<&str> =
             kept.iter().flat_map(|manifest| &manifest.parts).flat_map(PartEntry::names).collect();
+        let pinned = self.pins.as_ref().map(Pins::names).unwrap_or_default();
         for name in self.disk.list(&self.parts)? {
             let Some(id) = id_in(&name).filter(|_| is_part_name(&name)) else { continue };
             // A checkpoint newer than the oldest kept that is in quarantine, or that only another release can read,
             // keeps its parts.
-            let is_claimed = named.contains(name.as_str()) || unreadable.contains(&id);
+            let is_claimed =
+                named.contains(name.as_str()) || pinned.contains(&name) || unreadable.contains(&id);
             if !is_claimed && (id < oldest || !self.is_quarantined(id)) {
                 self.remove(&self.parts.join(name));
             }
@@ -231,6 +255,15 @@ impl Spool {
             }
         }
         Ok(())
+    }
+
+    /// Removes checkpoints beyond those that are kept, without a new one.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Directory`]; what could not be removed is tried again after the next checkpoint.
+    pub(crate) fn prune(&self) -> Result<(), CheckpointError> {
+        let failed = |source| CheckpointError::Directory { path: self.manifests.clone(), source };
+        self.collect_garbage().map_err(failed)
     }
 
     fn is_quarantined(&self, id: CheckpointId) -> bool {
@@ -298,6 +331,14 @@ impl Spool {
     }
 }
 
+/// Brings a manifest under its name; the directory is still to be synced.
+fn write_manifest(disk: &dyn Disk, manifest: &Manifest, temporary: &Path, path: &Path) -> io::Result<()> {
+    let mut file = disk.create_new(temporary)?;
+    file.write_all(&manifest.encode())?;
+    file.sync()?;
+    disk.rename(temporary, path)
+}
+
 impl CheckpointStore for Spool {
     fn write(&mut self, capture: Capture) -> Result<Manifest, CheckpointError> {
         let id = capture.manifest.id;
@@ -315,7 +356,11 @@ impl CheckpointStore for Spool {
             Ok(manifest)
         });
         match &written {
-            Ok(_) => {
+            Ok(manifest) => {
+                // Before anything of it could be removed.
+                if let Some(pins) = &self.pins {
+                    pins.offer(manifest);
+                }
                 if let Err(error) = self.collect_garbage() {
                     tracing::warn!(%error, "cannot look for old checkpoint files; the next checkpoint tries again");
                 }

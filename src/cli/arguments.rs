@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval};
 use crate::runtime::JournalSync;
 use crate::source::Retry;
@@ -14,12 +15,14 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
   2    the command line is wrong
-  69   the source is not available: the port is in use, or the server cannot be reached; or no job runs to take a savepoint of
-  70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal`, `replay` or
-       `state` found damage
-  73   the checkpoint directory cannot be used
+  69   the source is not available: the port is in use, or the server or the remote cannot be reached; or no job runs to
+       take a savepoint of
+  70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal`, `checkpoint`,
+       `restore`, `replay` or `state` found damage
+  73   the checkpoint directory cannot be used, or has no room for what is restored
   74   results, state, the last checkpoint or a savepoint could not be written
-  78   a setting is wrong, the saved state does not fit the job, or `replay` or `state` lacks what is asked for
+  78   a setting is wrong, the saved state does not fit the job, the remote was set back or belongs to another device
+       now, or `checkpoint`, `replay`, `restore` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
 /// A stream-processing runtime for edge devices.
@@ -45,6 +48,14 @@ pub enum Command {
     /// Every --interval the state is saved under --checkpoint-dir, and a later start carries on from there.
     #[command(after_help = EXIT_CODES)]
     Demo(Box<DemoArguments>),
+
+    /// Bring a checkpoint from a remote to an empty data directory
+    #[command(after_help = EXIT_CODES)]
+    Restore(RestoreArguments),
+
+    /// Look at the checkpoints of a data directory or on a remote, ship one, or remove older ones
+    #[command(after_help = EXIT_CODES)]
+    Checkpoint(CheckpointCommand),
 
     /// Look at a journal, also one copied from another device; changes nothing
     Journal(JournalCommand),
@@ -123,6 +134,136 @@ pub enum StateAction {
     Get,
     /// Every key, one JSON object a line
     Export,
+}
+
+/// Which archive on a remote, and what of it is believed.
+#[derive(Debug, Args)]
+pub struct ArchiveArguments {
+    /// Name of the device on the remote [default: the host's name]
+    #[arg(long, value_name = "NAME", help_heading = "Remote")]
+    pub device: Option<String>,
+
+    /// File with the key that authenticates what is on the remote: 64 hexadecimal digits, readable by you only
+    #[arg(long, value_name = "FILE", help_heading = "Remote")]
+    pub remote_key: Option<PathBuf>,
+
+    /// File with the key that encrypts what is on the remote; the same form
+    #[arg(long, value_name = "FILE", help_heading = "Remote")]
+    pub remote_encryption_key: Option<PathBuf>,
+
+    /// Believe whoever can write to the remote
+    #[arg(long, help_heading = "Remote")]
+    pub allow_unsigned: bool,
+}
+
+/// What stays on a remote.
+#[derive(Debug, Args)]
+pub struct RetentionArguments {
+    /// Checkpoints kept on the remote: the newest [default: 3]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Remote")]
+    pub remote_retain: Option<u16>,
+
+    /// Beside them the last of each of so many days (UTC) [default: 0]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(..=1000), help_heading = "Remote")]
+    pub remote_retain_daily: Option<u16>,
+
+    /// And of each of so many weeks [default: 0]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(..=1000), help_heading = "Remote")]
+    pub remote_retain_weekly: Option<u16>,
+}
+
+/// Arguments of `tidegate restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The remote, such as file:///mnt/backup
+    #[arg(long, value_name = "URI")]
+    pub remote: String,
+
+    /// The directory for `tidegate demo --checkpoint-dir`; it must hold nothing of the job yet
+    #[arg(long, value_name = "DIR", visible_alias = "checkpoint-dir", required_unless_present = "list")]
+    pub data_dir: Option<PathBuf>,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// List what could be restored, and do nothing
+    #[arg(long)]
+    pub list: bool,
+
+    /// Restore this checkpoint [default: the newest that is whole]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<u64>,
+
+    /// The newest on the remote must be of this generation at least: for a directory that has seen nothing yet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub min_generation: u64,
+
+    /// With --list: one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
+    /// Read and verify every byte, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Restore also what is older than what this directory has seen
+    #[arg(long)]
+    pub accept_rollback: bool,
+}
+
+/// Arguments of `tidegate checkpoint`.
+#[derive(Debug, Args)]
+pub struct CheckpointCommand {
+    /// What to do
+    #[arg(value_enum)]
+    pub action: CheckpointAction,
+
+    /// A data directory, or a remote such as file:///mnt/backup
+    pub place: String,
+
+    /// With `ship` and `prune`: the remote
+    #[arg(long, value_name = "URI", help_heading = "Remote")]
+    pub remote: Option<String>,
+
+    /// What stays.
+    #[command(flatten)]
+    pub retention: RetentionArguments,
+
+    /// With `ship` and `prune`: although another device has taken over this one's identity
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub take_over: bool,
+
+    /// With `prune` of a data directory: checkpoints kept
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub retain: u16,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// Only this checkpoint
+    #[arg(long, value_name = "ID")]
+    pub id: Option<u64>,
+
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to do with checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CheckpointAction {
+    /// One line a checkpoint
+    List,
+    /// What a checkpoint consists of
+    Show,
+    /// Read every byte; exit 70 when something is damaged
+    Verify,
+    /// Ship the newest checkpoint of a stopped job to --remote
+    Ship,
+    /// Remove older checkpoints of a stopped job: from the data directory, or with --remote from there
+    Prune,
 }
 
 /// Arguments of `tidegate replay`.
@@ -255,7 +396,7 @@ pub struct DemoArguments {
 
     /// When readings are made durable: `always`, at an interval such as `500ms`, `off`; `none` keeps no journal
     ///
-    /// Results and acknowledgements leave only after their readings are durable. Used by the file backend.
+    /// Results and acknowledgements leave only after their readings are durable. Not with `--backend memory`.
     #[arg(long, value_name = "SYNC", value_parser = parse_journal, overrides_with = "journal_sync", help_heading = "State")]
     pub journal_sync: Option<JournalArgument>,
 
@@ -281,6 +422,46 @@ pub struct DemoArguments {
     /// found it.
     #[arg(long, value_name = "PATH", conflicts_with = "fresh", help_heading = "State")]
     pub from_savepoint: Option<PathBuf>,
+
+    /// Ship checkpoints to this remote, such as file:///mnt/backup, and restore from it when there is nothing here
+    #[arg(long, value_name = "URI", help_heading = "Remote")]
+    pub remote: Option<String>,
+
+    /// The archive.
+    #[command(flatten)]
+    pub archive: ArchiveArguments,
+
+    /// Least time between two checkpoints on the remote [default: 10s]
+    #[arg(long, value_name = "TIME", requires = "remote", help_heading = "Remote")]
+    pub remote_interval: Option<Interval>,
+
+    /// What stays on the remote.
+    #[command(flatten)]
+    pub retention: RetentionArguments,
+
+    /// Most bytes sent a second, on average, such as 32KiB
+    #[arg(long, value_name = "SIZE", requires = "remote", help_heading = "Remote")]
+    pub upload_bytes_per_second: Option<ByteSize>,
+
+    /// Most bytes sent a day (UTC), such as 20MiB
+    #[arg(long, value_name = "SIZE", requires = "remote", help_heading = "Remote")]
+    pub upload_bytes_per_day: Option<ByteSize>,
+
+    /// Hours of the day (UTC) in which checkpoints are shipped, such as 01:00-05:00
+    #[arg(long, value_name = "HH:MM-HH:MM", requires = "remote", help_heading = "Remote")]
+    pub upload_window: Option<UploadWindow>,
+
+    /// Ship although another device has taken over this one's identity
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub take_over: bool,
+
+    /// Restore also what is older than what this device has seen
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub accept_rollback: bool,
+
+    /// Restore only when the newest on the remote is of this generation at least
+    #[arg(long, value_name = "N", requires = "remote", default_value_t = 0, help_heading = "Remote")]
+    pub min_generation: u64,
 
     /// Parallel subtasks of each stage
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]

@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
+use super::archive::{device, retention, trust};
 use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
 use super::running_average::{JOB, running_averages};
 use super::{allocator, logging, signals};
-use crate::config::{BoardProfile, DemoDefaults, Interval};
+use crate::checkpoint::{ArchiveError, UploadLimits};
+use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
-    Backend, Compression, JobError, JobReport, JournalSettings, Settings, Start, StopHandle,
+    Backend, Compression, JobError, JobReport, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
@@ -63,6 +65,7 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         None => Some(journal),
     };
     Ok(Settings {
+        remote: remote(arguments)?,
         journal,
         parallelism: usize::from(arguments.parallelism),
         threads: arguments.threads.map_or(board.threads, usize::from),
@@ -87,6 +90,27 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         },
         ..board
     })
+}
+
+fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
+    let Some(address) = &arguments.remote else { return Ok(None) };
+    let device = device(&arguments.archive);
+    let mut remote =
+        RemoteSettings::new(address, device, trust(&arguments.archive)?).map_err(ArchiveError::from)?;
+    if let Some(Interval(interval)) = arguments.remote_interval {
+        remote.interval = interval;
+    }
+    remote.retention = retention(&arguments.retention);
+    let bytes = |size: ByteSize| size.0 as u64;
+    remote.limits = UploadLimits {
+        bytes_per_second: arguments.upload_bytes_per_second.map(bytes),
+        bytes_per_day: arguments.upload_bytes_per_day.map(bytes),
+        window: arguments.upload_window,
+    };
+    remote.take_over = arguments.take_over;
+    remote.accept_rollback = arguments.accept_rollback;
+    remote.min_generation = arguments.min_generation;
+    Ok(Some(remote))
 }
 
 /// Each source has a directory of its own: averages of one must not go on with the readings of another.
@@ -159,6 +183,8 @@ fn report(report: &JobReport) {
         hangs = report.hangs,
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
+        shipped = report.shipping.shipped,
+        unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
         clock_jumps = report.clock_jumps,
         keys_evicted = report.keys_evicted,
         memory_shortages = report.memory_shortages,

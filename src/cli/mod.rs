@@ -1,14 +1,19 @@
 //! The command line: one file a subcommand.
 
 mod allocator;
+mod archive;
 mod arguments;
+mod checkpoint;
 mod demo;
 mod exit_code;
 mod journal;
 mod logging;
+mod progress;
 mod replay;
+mod restore;
 mod running_average;
 mod savepoint;
+mod ship;
 mod signals;
 mod state;
 
@@ -22,6 +27,8 @@ pub use exit_code::{exit_code, message};
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Restore(arguments) => restore::run(&arguments),
+        Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Journal(command) => journal::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Savepoint(arguments) => savepoint::run(&arguments),

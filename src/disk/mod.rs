@@ -20,7 +20,7 @@ use std::path::Path;
 
 #[cfg(test)]
 pub(crate) use faulty::FaultyDisk;
-pub(crate) use real::{DirectoryLock, RealDisk};
+pub(crate) use real::{DirectoryLock, RealDisk, read_secret};
 #[cfg(test)]
 pub(crate) use simulated::{Call, Fault, Random, SimulatedDisk};
 

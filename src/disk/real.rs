@@ -7,7 +7,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use super::{Disk, DurableFile};
@@ -148,6 +148,19 @@ impl Disk for RealDisk {
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         File::open(directory)?.sync_all()
     }
+}
+
+/// Reads a secret of at most `limit` bytes, which other users must not be able to read.
+///
+/// # Errors
+/// The operating system's; `PermissionDenied` when the group or others may read the file, `InvalidData` when it is longer.
+pub(crate) fn read_secret(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let metadata = std::fs::metadata(path)?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let advice = "other users may read it; do `chmod 600` on it";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, advice));
+    }
+    super::read_whole(&RealDisk, path, limit)
 }
 
 struct RealFile(File);

@@ -23,6 +23,7 @@ use super::messages::{
 use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::settings::Settings;
+use super::shipper::{CheckpointOffered, Shipper};
 use super::subtask::catch_panic;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointId, CheckpointStore, Contents, Manifest, PendingCheckpoint, Progress,
@@ -85,6 +86,7 @@ pub(crate) struct CheckpointCoordinator {
     /// The journal is near its limit: checkpoints follow one another until it is cut.
     is_under_pressure: bool,
     reserve: Option<Reserve>,
+    shipper: Option<Addr<Shipper>>,
 }
 
 /// What a coordinator starts with.
@@ -100,6 +102,8 @@ pub(crate) struct CoordinatorStart {
     pub(crate) completed: Offset,
     /// Disk for a last checkpoint on a full disk; a job without a journal has none.
     pub(crate) reserve: Option<Reserve>,
+    /// Ships what is completed.
+    pub(crate) shipper: Option<Addr<Shipper>>,
 }
 
 impl CheckpointCoordinator {
@@ -120,6 +124,7 @@ impl CheckpointCoordinator {
             savepoint: None,
             is_under_pressure: false,
             reserve: start.reserve,
+            shipper: start.shipper,
         }
     }
 
@@ -233,6 +238,10 @@ impl CheckpointCoordinator {
                     bytes = manifest.state_bytes(), elapsed_ms = started.elapsed().as_millis(), "checkpoint completed"
                 );
                 actor.completed = Some(manifest.offset);
+                if let Some(shipper) = &actor.shipper {
+                    // When its mailbox is full it has been told.
+                    drop(shipper.try_send(CheckpointOffered));
+                }
                 if let Some(through) = oldest {
                     notify(&actor.sequencer, DeleteJournal { through });
                 }

@@ -4,10 +4,11 @@ use std::error::Error;
 use std::io;
 
 use super::batch::Offset;
-use crate::checkpoint::{CheckpointError, CheckpointId, SavepointError};
+use crate::checkpoint::{ArchiveError, CheckpointError, CheckpointId, SavepointError};
 use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
+use crate::remote::RemoteError;
 use crate::state::StateError;
 
 /// Why a job did not start or did not go on.
@@ -49,6 +50,9 @@ pub enum JobError {
     /// The checkpoint directory cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// There may be state on the remote, and it cannot be had: without `--fresh` nothing is started.
+    #[error("{}", remote_message(.0))]
+    Remote(#[source] ArchiveError),
     /// The savepoint to start from cannot be used. Nothing was touched.
     #[error(transparent)]
     Savepoint(#[from] SavepointError),
@@ -129,6 +133,21 @@ pub enum JobError {
     /// The runtime's threads could not be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+}
+
+/// What to do about a remote that cannot be used, or a restore that failed, depends on why.
+fn remote_message(error: &ArchiveError) -> String {
+    match error {
+        // These say what to do themselves.
+        ArchiveError::Key { .. }
+        | ArchiveError::RolledBack { .. }
+        | ArchiveError::Remote(RemoteError::Configuration(_)) => error.to_string(),
+        ArchiveError::Local { source, .. } if is_full(source) => format!(
+            "cannot restore from the remote: {error}; what was fetched is kept: make space, and the next start goes on there"
+        ),
+        ArchiveError::Local { .. } => format!("cannot restore from the remote: {error}"),
+        _ => format!("cannot restore from the remote: {error}; give --fresh to start empty"),
+    }
 }
 
 /// True when a full disk is what is behind an error.

@@ -22,6 +22,7 @@ use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::{JournalState, Sequencing};
 use super::settings::Settings;
+use super::shipper::{FinishShipping, Shipper};
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
 use super::source_actor::{SourceActor, SourceWiring};
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
@@ -110,6 +111,8 @@ async fn launch(
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
     let memory = ProcessMemory::new(settings.memory_max, &opened.state);
     let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender, memory).start();
+    let stop_timeout = opened.shipping.as_ref().map(|shipping| shipping.stop_timeout);
+    let shipper = opened.shipping.map(|shipping| Shipper::new(shipping, Arc::clone(&metrics)).start());
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {
         job: topology.job.clone(),
         settings: settings.clone(),
@@ -123,6 +126,7 @@ async fn launch(
             .as_ref()
             .map_or(opened.begins_at.offset, |contents| contents.manifest.offset),
         reserve: reserve.clone(),
+        shipper: shipper.clone(),
     })
     .start();
     // What may be under way to one subtask.
@@ -164,7 +168,11 @@ async fn launch(
     let has_ended = CancellationToken::new();
     let serving =
         opened.control.map(|control| actix::spawn(control.serve(asked.handle.requests(), has_ended.clone())));
-    let outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
+    let mut outcome = ended.await.unwrap_or(Err(JobError::ActorLost("supervisor")));
+    if let (Ok(report), Some(shipper), Some(stop_timeout)) = (&mut outcome, shipper, stop_timeout) {
+        finish_shipping(&shipper, stop_timeout).await;
+        report.shipping = metrics.shipping();
+    }
     launcher.stop_threads();
     has_ended.cancel();
     if let Some(serving) = serving
@@ -174,6 +182,15 @@ async fn launch(
     }
     drop(opened.lock);
     outcome
+}
+
+/// Gives the last checkpoint a little time to reach the remote.
+async fn finish_shipping(shipper: &Addr<Shipper>, stop_timeout: Duration) {
+    match timeout(stop_timeout, shipper.send(FinishShipping)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::debug!("the shipper had ended before"),
+        Err(_) => tracing::warn!("the last checkpoint is not on the remote yet: the next start ships it"),
+    }
 }
 
 /// Takes requests for savepoints one after the other.

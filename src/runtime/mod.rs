@@ -12,13 +12,14 @@
 //! | `SourceActor` | main | `source::line_framer` |
 //! | `Sequencer` | main | `sequencing`, `pacing`, `ticks`, `clock` |
 //! | `JournalActor` | the journal thread | `journal` |
+//! | `Shipper` | main, calls to the remote on the remote's own threads | `checkpoint::archive::shipping` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
 //! | `Subtask` | worker `(stage + index) % threads` | `operator::chain`, `alignment` |
 //! | `SinkActor` | the sink thread | `alignment` |
 //!
 //! So a job has `threads` + 5 threads at most, whatever its size: main, sink, journal and two for files
-//! and names; and those stuck in operators that never return (see `supervisor`). A batch moves in one message for each pair of subtasks it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
+//! and names; with a remote up to nine for it; and those stuck in operators that never return (see `supervisor`). A batch moves in one message for each pair of subtasks it passes between. Every sender limits itself, so no mailbox can outgrow what its senders may have under way: the
 //! sequencer keeps at most `batches_in_flight` batches under way, a connection one chunk. A slow sink slows the sources.
 //!
 //! Only this module knows actix.
@@ -44,6 +45,7 @@ mod messages;
 mod opening;
 mod pacing;
 mod progress;
+mod remote;
 mod replay;
 mod report;
 mod reserve;
@@ -51,6 +53,7 @@ mod restart;
 mod sequencer;
 mod sequencing;
 mod settings;
+mod shipper;
 #[cfg(test)]
 mod simulated_job;
 #[cfg(test)]
@@ -69,8 +72,11 @@ pub use batch::{Offset, Timestamp};
 pub(crate) use clock::wall_time;
 pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
+pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
+pub use remote::RemoteSettings;
+pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_lost};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

@@ -9,6 +9,7 @@
 //!   sinks/        what sinks remember (see `sink::print`)
 //!   dead-letter.jsonl    frames no operator could bear, and refused records
 //!   quarantine/   damaged manifests and segments
+//!   remote/       what is remembered of the remote, and what a restore fetches (see `checkpoint::archive`)
 //!   savepoints/   savepoints without a path of their own (see `checkpoint::savepoint`)
 //!   control.sock  see `control`
 //!   work/         stores of the `sled` and `rocksdb` backends; emptied at every start
@@ -31,13 +32,14 @@ use super::clock::SystemClocks;
 use super::control::ControlSocket;
 use super::error::{JobError, is_caused_by_full_disk};
 use super::memory::MemoryPlan;
+use super::remote::{OpenRemote, OpenShipping};
 use super::report::Restored;
 use super::reserve::{FULL_DISK_PAUSE, Reserve};
 use super::sequencing::{ReplayFrom, SequencingStart};
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
-    Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, SinkPosition, Spool,
+    Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, Pins, SinkPosition, Spool,
     remove_unfinished,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
@@ -48,6 +50,8 @@ use crate::source::{OpenSource, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
+/// Pauses on a full disk before a restore from a remote is tried again.
+const RESTORE_PAUSES: u32 = 25;
 /// Frames that were given up and records that were refused.
 const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
@@ -63,6 +67,7 @@ pub(crate) struct Opened {
     pub(crate) contents: Option<Arc<Contents>>,
     pub(crate) restored: Option<Restored>,
     pub(crate) journal: Option<OpenJournal>,
+    pub(crate) shipping: Option<OpenShipping>,
     pub(crate) start: SequencingStart,
     /// Where replays begin at the earliest.
     pub(crate) begins_at: ReplayFrom,
@@ -116,7 +121,13 @@ pub(crate) fn open(
         if !std::mem::replace(&mut is_waiting, true) {
             tracing::error!(%error, "the disk is full: the start waits for space");
         }
-        std::thread::sleep(FULL_DISK_PAUSE);
+        // A restore asks the remote again each time, and reads what it has.
+        let pauses = if matches!(error, JobError::Remote(_)) { RESTORE_PAUSES } else { 1 };
+        for _ in 0..pauses {
+            if !stop.is_asked() {
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
+        }
     }
 }
 
@@ -131,17 +142,25 @@ fn open_once(
     let folder = settings.data_directory().map(|directory| directory.join(&topology.job));
     let lock = folder.as_deref().map(|folder| lock(disk, folder)).transpose()?;
     let state = state_setup(topology, settings, disk, directory.as_deref())?;
-    let mut store = open_store(disk, directory.as_deref(), &topology.job, settings)?;
+    let pins = settings.remote.as_ref().map(|_| Pins::default());
+    let mut store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
     let mut contents = store.newest()?;
+    let remote = open_remote(topology, settings)?;
+    if contents.is_none()
+        && settings.start == Start::NewestCheckpoint
+        && let (Some(remote), Some(folder), Some(chosen)) = (&remote, &directory, &settings.remote)
+        && remote.restore(disk, folder, chosen, |contents| check_fits(topology, settings, disk, contents))?
+    {
+        store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
+        contents = store.newest()?;
+    }
     let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
     if settings.start != Start::NewestCheckpoint {
         store.start_empty();
         contents = None;
     }
-    check_state_is_wanted(topology, contents.as_ref())?;
     if let Some(contents) = &contents {
-        state_fits(topology, settings, disk, contents)
-            .map_err(|source| JobError::Restore { checkpoint: contents.manifest.id, source })?;
+        check_fits(topology, settings, disk, contents)?;
     }
     let cannot_use = |path: &Path| {
         let path = path.to_owned();
@@ -192,6 +211,16 @@ fn open_once(
         }
         _ => None,
     };
+    let shipping = match (remote, &settings.remote, &directory, pins) {
+        (Some(remote), Some(settings), Some(directory), Some(pins)) => {
+            // A history that begins with a savepoint has offered its first checkpoint itself.
+            if let Some(contents) = contents.as_ref().filter(|_| !begins_with_savepoint) {
+                pins.offer(&contents.manifest);
+            }
+            Some(remote.shipping(settings, disk, directory, pins))
+        }
+        _ => None,
+    };
     let control = match (&folder, &settings.control) {
         (Some(folder), Some(_)) => {
             let bound = ControlSocket::bind(Arc::clone(disk), folder);
@@ -208,6 +237,7 @@ fn open_once(
         contents: contents.map(Arc::new),
         restored,
         journal,
+        shipping,
         start,
         begins_at,
         sources,
@@ -299,18 +329,42 @@ fn state_setup(
     Ok(Arc::new(setup))
 }
 
+fn open_remote(topology: &Topology, settings: &Settings) -> Result<Option<OpenRemote>, JobError> {
+    let open = |remote: &super::remote::RemoteSettings| {
+        OpenRemote::open(&remote.uri, &remote.device, &topology.job, &remote.trust)
+    };
+    settings.remote.as_ref().map(open).transpose()
+}
+
 fn open_store(
     disk: &Arc<dyn Disk>,
     directory: Option<&Path>,
     job: &str,
     settings: &Settings,
+    pins: Option<&Pins>,
 ) -> Result<Box<dyn CheckpointStore>, CheckpointError> {
     Ok(match directory {
         None => Box::new(HeapStore::default()),
         Some(directory) => {
-            Box::new(Spool::open(Arc::clone(disk), directory, job, settings.checkpoints_retained)?)
+            let mut spool = Spool::open(Arc::clone(disk), directory, job, settings.checkpoints_retained)?;
+            if let Some(pins) = pins {
+                spool.offer_to(pins.clone());
+            }
+            Box::new(spool)
         }
     })
+}
+
+/// Refuses a checkpoint whose state is not that of the job.
+fn check_fits(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    contents: &Contents,
+) -> Result<(), JobError> {
+    check_state_is_wanted(topology, Some(contents))?;
+    state_fits(topology, settings, disk, contents)
+        .map_err(|source| JobError::Restore { checkpoint: contents.manifest.id, source })
 }
 
 /// Refuses state that no operator would take.

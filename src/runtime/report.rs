@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::batch::{Offset, Timestamp};
-use crate::checkpoint::{CheckpointId, Manifest};
+use crate::checkpoint::{CheckpointId, Manifest, ShippingStatus};
 use crate::metrics::RejectCause;
 
 /// What a job did, returned when it ends in order.
@@ -30,6 +30,8 @@ pub struct JobReport {
     pub checkpoints_completed: u64,
     /// Checkpoints that failed.
     pub checkpoints_failed: u64,
+    /// What was shipped to the remote.
+    pub shipping: ShippingStatus,
     /// Times the wall clock jumped, or was behind the last stamp at the start.
     pub clock_jumps: u64,
     /// Keys dropped with their state to admit newer ones; a batch that is processed again counts again.

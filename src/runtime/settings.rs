@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::memory::{MEMORY_MIN, MemoryPlan};
+use super::remote::RemoteSettings;
 use super::restart::RestartStrategy;
 use crate::state::{KeyLimitPolicy, MaxParallelism};
 
@@ -137,6 +138,8 @@ pub struct Settings {
     /// The ingest journal, kept beside the checkpoints of the `File` backend; `None` for a job that may lose what came
     /// since the last checkpoint. The `Memory` backend has none. Default on.
     pub journal: Option<JournalSettings>,
+    /// Where completed checkpoints are shipped to; needs a backend with a directory. Default: nowhere.
+    pub remote: Option<RemoteSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
     /// Data directory in which the job listens on a control socket, `<directory>/<job>/control.sock`, for `tidegate
@@ -176,6 +179,7 @@ impl Default for Settings {
             batches_in_flight: 8,
             backend: Backend::Memory,
             journal: Some(JournalSettings::default()),
+            remote: None,
             start: Start::NewestCheckpoint,
             control: None,
             checkpoint_interval: Duration::from_secs(2),
@@ -250,6 +254,13 @@ impl Settings {
                     "journal bytes-max is {}; it must be at least four segments of {} bytes",
                     journal.bytes_max, journal.segment_bytes
                 ));
+            }
+        }
+        if let Some(remote) = &self.remote {
+            remote.check()?;
+            if self.backend.directory().is_none() {
+                let advice = "a remote needs the backend file, sled or rocksdb";
+                return Err(format!("the memory backend keeps no files: {advice}"));
             }
         }
         if self.checkpoint_interval < Duration::from_millis(10) {

@@ -208,6 +208,7 @@ impl JobSupervisor {
             hangs: JobMetrics::get(&metrics.hangs),
             checkpoints_completed: JobMetrics::get(&metrics.checkpoints_completed),
             checkpoints_failed: JobMetrics::get(&metrics.checkpoints_failed),
+            shipping: metrics.shipping(),
             clock_jumps: JobMetrics::get(&metrics.clock_jumps),
             keys_evicted: JobMetrics::get(&metrics.keys_evicted),
             memory_shortages: JobMetrics::get(&metrics.memory_shortages),

@@ -1,0 +1,683 @@
+//! Shipping: the state machine that brings completed checkpoints to the remote. Plain; time is given to it, and each step
+//! makes a bounded number of calls to the remote. The actor around it is `runtime::shipper`.
+//!
+//! ```text
+//! closed ─ incarnation opened ─▶ open ─ chunks and newest generation known ─▶ idle
+//!   idle ─ checkpoint offered ─▶ uploading ─ every chunk there ─▶ publishing ─ manifest read back ─▶ tidying ─▶ idle
+//!   any  ─ a newer incarnation is there ─▶ fenced, for the process's life
+//! ```
+//!
+//! An error leaves the step to be tried again after a backoff. A checkpoint that is offered while another is uploaded
+//! waits; of several that wait the newest wins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::base::{BaseFolder, Previous};
+use super::chunk::ChunkSizes;
+use super::manifest::{PlainChunk, ShippedChunk, ShippedManifest};
+use super::mark::{Mark, MarkFile};
+use super::pace::{Moment, Pace, Pause, UploadLimits};
+use super::paths::{Incarnation, ManifestName};
+use super::retention::{Garbage, Known, Retention, manifests_to_delete};
+use super::upload::{Advance, ChunkIndex, Cutter, Upload, Verification};
+use super::{Archive, ArchiveError, Unusable};
+use crate::checkpoint::{CheckpointId, Manifest, Pins, Reached};
+use crate::disk::Disk;
+use crate::mutants::Mutant;
+
+/// Incarnations of its own that a device remembers.
+const INCARNATIONS_REMEMBERED: usize = 8;
+/// Incarnation objects that are left on the remote behind the newest.
+const INCARNATIONS_KEPT: u32 = 16;
+/// Pause between two warnings of one outage.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(3600);
+/// Bytes sent whose count a crash may forget, as a share of the limit a day.
+const UNCOUNTED_SHARE: u64 = 64;
+/// The least of that, in bytes: the mark is not written for less.
+const UNCOUNTED_BYTES_MIN: u64 = 64 << 10;
+/// Objects that are deleted in one step.
+const DELETED_IN_STEP_MAX: usize = 16;
+
+/// How checkpoints are shipped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ShippingPolicy {
+    pub(crate) limits: UploadLimits,
+    /// Least time from one published checkpoint to the next upload.
+    pub(crate) interval: Duration,
+    pub(crate) retention: Retention,
+    /// How long a chunk stays that nothing names.
+    pub(crate) grace: Duration,
+    pub(crate) sizes: ChunkSizes,
+    pub(crate) verification: Verification,
+    /// Ship although another device has taken over.
+    pub(crate) take_over: bool,
+    /// Seed of the backoff's jitter, and of nothing else.
+    pub(crate) seed: u64,
+}
+
+/// How it stands with the remote.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Connectivity {
+    /// Nothing was tried yet.
+    #[default]
+    Untried,
+    /// The last call was answered.
+    Connected,
+    /// Nothing may be sent just now.
+    Paused(&'static str),
+    /// The last call failed, for this reason.
+    Failing(String),
+    /// Another device ships under this identity: this one has stopped.
+    Fenced,
+}
+
+/// What is not on the remote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Readings in checkpoints that were completed here and are not on the remote: what a lost device would lose, besides
+    /// what came in since its last checkpoint.
+    pub readings: u64,
+    /// How long the oldest checkpoint has waited whose readings these are.
+    pub age: Duration,
+}
+
+/// What was shipped, and what was not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShippingStatus {
+    /// How it stands with the remote.
+    pub connectivity: Connectivity,
+    /// Checkpoints published on the remote by this process.
+    pub shipped: u64,
+    /// Checkpoints that were passed over because newer ones came.
+    pub skipped: u64,
+    /// Bytes of chunks and manifests sent by this process.
+    pub sent_bytes: u64,
+    /// The newest checkpoint that is on the remote.
+    pub newest: Option<CheckpointId>,
+    /// Objects removed from the remote by this process.
+    pub removed: u64,
+    /// What waits; `None` when everything completed is on the remote.
+    pub backlog: Option<Backlog>,
+}
+
+/// What comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// There is a step to make.
+    Step,
+    /// Nothing before this time.
+    WaitUntil(Duration),
+    /// Nothing until a checkpoint is offered.
+    Idle,
+    /// Nothing any more.
+    Stopped,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Closed { opening: Option<Incarnation> },
+    Open(Incarnation),
+    Fenced,
+}
+
+/// The newest manifest on the remote, to which the next one is chained.
+#[derive(Debug, Clone, Default)]
+struct Chain {
+    generation: u64,
+    previous: Option<[u8; 32]>,
+    /// The checkpoint it holds, encoded.
+    checkpoint: Vec<u8>,
+    /// Itself, where its chunks are packed as ours.
+    manifest: Option<Box<ShippedManifest>>,
+    /// Readings in it.
+    readings: u64,
+}
+
+/// A manifest about to be published. Its bytes stay the same however often it is tried.
+#[derive(Debug)]
+struct Publication {
+    name: ManifestName,
+    bytes: Vec<u8>,
+    seal: blake3::Hash,
+    manifest: ShippedManifest,
+    id: CheckpointId,
+    readings: u64,
+}
+
+#[derive(Debug)]
+enum Work {
+    Nothing,
+    Uploading(Box<Upload>),
+    Publishing(Box<Publication>),
+    Tidying,
+    Collecting(Vec<[u8; 32]>),
+}
+
+/// What a shipping begins with.
+#[derive(Debug)]
+pub(crate) struct ShippingStart {
+    pub(crate) archive: Archive,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The job's folder.
+    pub(crate) directory: PathBuf,
+    pub(crate) pins: Pins,
+    pub(crate) policy: ShippingPolicy,
+}
+
+/// Ships checkpoints.
+#[derive(Debug)]
+pub(crate) struct Shipping {
+    archive: Archive,
+    disk: Arc<dyn Disk>,
+    parts: PathBuf,
+    bases: BaseFolder,
+    pins: Pins,
+    policy: ShippingPolicy,
+    mark_file: MarkFile,
+    mark: Mark,
+    stage: Stage,
+    index: Option<ChunkIndex>,
+    chain: Option<Chain>,
+    work: Work,
+    known: BTreeMap<ManifestName, Known>,
+    garbage: Garbage,
+    collected_at: Option<Duration>,
+    pace: Pace,
+    backoff: Backoff,
+    retry_at: Option<Duration>,
+    next_upload_at: Duration,
+    /// Since when something completed is not on the remote.
+    behind_since: Option<Duration>,
+    /// Since when the remote fails, and when that was said last.
+    failing: Option<(Duration, Duration)>,
+    /// Bytes sent that the mark does not count yet.
+    uncounted_bytes: u64,
+    status: ShippingStatus,
+}
+
+impl Shipping {
+    pub(crate) fn new(start: ShippingStart) -> Self {
+        let ShippingStart { archive, disk, directory, pins, policy } = start;
+        let mark_file = MarkFile::of(Arc::clone(&disk), &directory);
+        let archive_name = archive.identity();
+        let mark = mark_file
+            .read(&archive_name)
+            .unwrap_or_else(|| Mark { archive: archive_name, ..Mark::default() });
+        Self {
+            pace: Pace::new(policy.limits, mark.day, mark.sent_bytes),
+            backoff: Backoff::new(policy.seed),
+            bases: BaseFolder::of(Arc::clone(&disk), &directory, archive.packing()),
+            archive,
+            disk,
+            parts: directory.join("parts"),
+            pins,
+            policy,
+            mark_file,
+            mark,
+            stage: Stage::Closed { opening: None },
+            index: None,
+            chain: None,
+            work: Work::Nothing,
+            known: BTreeMap::new(),
+            garbage: Garbage::default(),
+            collected_at: None,
+            retry_at: None,
+            next_upload_at: Duration::ZERO,
+            behind_since: None,
+            failing: None,
+            uncounted_bytes: 0,
+            status: ShippingStatus::default(),
+        }
+    }
+
+    pub(crate) fn status(&self, now: Moment) -> ShippingStatus {
+        let shipped = self.chain.as_ref().map_or(0, |chain| chain.readings);
+        let reached = self.pins.reached().map_or(0, |reached| reached.readings);
+        let backlog = self.behind_since.map(|since| Backlog {
+            readings: reached.saturating_sub(shipped),
+            age: now.monotonic.saturating_sub(since),
+        });
+        ShippingStatus { skipped: self.pins.skipped(), backlog, ..self.status.clone() }
+    }
+
+    /// Looks for what can go from the remote next, whether or not something was shipped.
+    pub(crate) fn prune(&mut self) {
+        self.work = Work::Tidying;
+        self.collected_at = None;
+    }
+
+    /// Lets the next checkpoint begin without the interval's pause: the job ends.
+    pub(crate) fn hurry(&mut self) {
+        self.next_upload_at = Duration::ZERO;
+    }
+
+    /// What comes next.
+    pub(crate) fn turn(&mut self, now: Moment) -> Turn {
+        if matches!(self.stage, Stage::Fenced) {
+            return Turn::Stopped;
+        }
+        let has_work = !matches!(self.work, Work::Nothing);
+        if !has_work && !self.pins.is_waiting() {
+            self.behind_since = None;
+            return Turn::Idle;
+        }
+        if !matches!(self.work, Work::Tidying | Work::Collecting(_)) || self.pins.is_waiting() {
+            self.behind_since.get_or_insert(now.monotonic);
+        }
+        if let Some(at) = self.retry_at.filter(|at| now.monotonic < *at) {
+            return Turn::WaitUntil(at);
+        }
+        if !has_work && now.monotonic < self.next_upload_at {
+            return Turn::WaitUntil(self.next_upload_at);
+        }
+        if let Some((pause, why)) = self.pace.pause(now) {
+            self.paused(why);
+            return Turn::WaitUntil(now.monotonic + pause);
+        }
+        Turn::Step
+    }
+
+    fn paused(&mut self, why: Pause) {
+        let why = match why {
+            // A moment's wait between two chunks is no state of its own.
+            Pause::Second => return,
+            Pause::Day => "upload-bytes-per-day is used up",
+            Pause::Window => "outside of the upload window",
+        };
+        if self.status.connectivity != Connectivity::Paused(why) {
+            tracing::info!(remote = self.archive.store.address(), reason = why, "shipping pauses");
+            self.status.connectivity = Connectivity::Paused(why);
+        }
+    }
+
+    /// Makes one step. What fails is logged once and tried again later.
+    pub(crate) fn step(&mut self, now: Moment) {
+        let outcome = self.try_step(now);
+        if let Work::Uploading(upload) = &mut self.work {
+            let sent_bytes = upload.take_sent_bytes();
+            self.count_sent(sent_bytes, now);
+        }
+        match outcome {
+            Ok(()) => {
+                self.retry_at = None;
+                self.backoff.succeeded();
+                if matches!(self.stage, Stage::Open(_)) && self.status.connectivity != Connectivity::Connected
+                {
+                    if let Some((since, _)) = self.failing.take() {
+                        let outage_s = now.monotonic.saturating_sub(since).as_secs();
+                        tracing::info!(
+                            remote = self.archive.store.address(),
+                            outage_s,
+                            skipped = self.pins.skipped(),
+                            "the remote answers again"
+                        );
+                    }
+                    self.status.connectivity = Connectivity::Connected;
+                }
+            }
+            Err(error) => self.failed(&error, now),
+        }
+    }
+
+    fn failed(&mut self, error: &ArchiveError, now: Moment) {
+        if let ArchiveError::Local { .. } = error {
+            // The next checkpoint may fare better.
+            tracing::error!(%error, "a checkpoint cannot be shipped; the next one is tried");
+            self.work = Work::Nothing;
+            self.pins.release();
+        }
+        let pause = self.backoff.failed();
+        self.retry_at = Some(now.monotonic + pause);
+        let Backlog { readings: unshipped, age } = self.status(now).backlog.unwrap_or_default();
+        let address = self.archive.store.address();
+        match &mut self.failing {
+            None => {
+                self.failing = Some((now.monotonic, now.monotonic));
+                tracing::warn!(
+                    remote = address, %error, retry_in_s = pause.as_secs(),
+                    "checkpoints do not reach the remote: tried again with growing pauses, the job goes on"
+                );
+            }
+            Some((_, said)) if now.monotonic.saturating_sub(*said) >= REMINDER_INTERVAL => {
+                *said = now.monotonic;
+                tracing::warn!(
+                    remote = address, %error, unshipped_readings = unshipped, waiting_s = age.as_secs(),
+                    skipped = self.pins.skipped(), "checkpoints still do not reach the remote"
+                );
+            }
+            Some(_) => tracing::debug!(%error, failures = self.backoff.failures(), "the remote still fails"),
+        }
+        self.status.connectivity = Connectivity::Failing(error.to_string());
+    }
+
+    fn count_sent(&mut self, bytes: u64, now: Moment) {
+        if bytes > 0 {
+            self.pace.sent(bytes, now);
+            self.status.sent_bytes += bytes;
+            self.uncounted_bytes += bytes;
+        }
+        let Some(limit) = self.policy.limits.bytes_per_day else { return };
+        if self.uncounted_bytes >= (limit / UNCOUNTED_SHARE).max(UNCOUNTED_BYTES_MIN)
+            && let Err(error) = self.write_mark()
+        {
+            tracing::warn!(%error, "the bytes sent today are not remembered");
+        }
+    }
+
+    fn write_mark(&mut self) -> Result<(), ArchiveError> {
+        (self.mark.day, self.mark.sent_bytes) = (self.pace.day, self.pace.sent_today);
+        self.mark_file.write(&self.mark)?;
+        self.uncounted_bytes = 0;
+        Ok(())
+    }
+
+    fn try_step(&mut self, now: Moment) -> Result<(), ArchiveError> {
+        let incarnation = match self.stage {
+            Stage::Fenced => return Ok(()),
+            Stage::Closed { opening } => return self.open(opening),
+            Stage::Open(incarnation) => incarnation,
+        };
+        if self.chain.is_none() {
+            self.chain = Some(self.find_chain()?);
+            return Ok(());
+        }
+        if self.index.is_none() {
+            self.index = Some(ChunkIndex::load(&self.archive)?);
+            return Ok(());
+        }
+        match &mut self.work {
+            Work::Nothing => self.begin(),
+            Work::Uploading(_) => self.upload(incarnation, now)?,
+            Work::Publishing(_) => self.publish(incarnation, now)?,
+            Work::Tidying => self.tidy(incarnation, now)?,
+            Work::Collecting(_) => self.collect(incarnation)?,
+        }
+        Ok(())
+    }
+
+    /// Opens an incarnation: whoever shipped under this identity before stops when it sees it.
+    fn open(&mut self, opening: Option<Incarnation>) -> Result<(), ArchiveError> {
+        let incarnation = match opening {
+            Some(incarnation) => incarnation,
+            None => {
+                let current = self.archive.incarnation()?;
+                let is_ours = current.is_none_or(|current| self.mark.incarnations.contains(&current));
+                // A device that remembers nothing is a new one, and takes over.
+                if !is_ours && !self.mark.incarnations.is_empty() && !self.policy.take_over {
+                    self.fence(current);
+                    return Ok(());
+                }
+                let named = self.archive.incarnations()?.iter().map(|found| found.number).max();
+                let number =
+                    self.mark.incarnations.iter().map(|own| own.number).max().max(named).unwrap_or(0);
+                let incarnation = Incarnation { number: number.saturating_add(1), id: random_id()? };
+                // Remembered before it exists: after a crash in between, what is found there is known to be ours.
+                self.mark.incarnations.push(incarnation);
+                let surplus = self.mark.incarnations.len().saturating_sub(INCARNATIONS_REMEMBERED);
+                self.mark.incarnations.drain(..surplus);
+                self.mark_file.write(&self.mark)?;
+                self.stage = Stage::Closed { opening: Some(incarnation) };
+                incarnation
+            }
+        };
+        self.archive.open_incarnation(incarnation)?;
+        if !self.check_fence(incarnation)? {
+            return Ok(());
+        }
+        tracing::info!(
+            remote = self.archive.store.address(),
+            device = self.archive.device,
+            incarnation = incarnation.number,
+            "checkpoints are shipped"
+        );
+        self.stage = Stage::Open(incarnation);
+        Ok(())
+    }
+
+    /// True while nobody has taken over.
+    fn check_fence(&mut self, own: Incarnation) -> Result<bool, ArchiveError> {
+        let current = self.archive.incarnation()?;
+        if current == Some(own) || Mutant::NewerIncarnationIgnored.is_on() {
+            return Ok(true);
+        }
+        self.fence(current);
+        Ok(false)
+    }
+
+    fn fence(&mut self, by: Option<Incarnation>) {
+        tracing::error!(
+            remote = self.archive.store.address(),
+            device = self.archive.device,
+            incarnation = by.map_or(0, |by| by.number),
+            "another device ships under this identity: this one ships no more. The job goes on. If the other one is the \
+             wrong one, stop it and start this one with --take-over"
+        );
+        self.stage = Stage::Fenced;
+        self.status.connectivity = Connectivity::Fenced;
+        self.work = Work::Nothing;
+        self.pins.release();
+    }
+
+    fn find_chain(&mut self) -> Result<Chain, ArchiveError> {
+        let names = self.archive.manifests()?;
+        let newest_named = names.iter().map(|name| name.generation).max().unwrap_or(0);
+        let mut chain = Chain { generation: newest_named.max(self.mark.generation), ..Chain::default() };
+        for name in &names {
+            match self.archive.manifest(name) {
+                Ok(shipped) => {
+                    if (name.incarnation, name.generation) < (self.mark.incarnation, self.mark.generation) {
+                        tracing::warn!(
+                            found = shipped.manifest.generation,
+                            seen = self.mark.generation,
+                            "the remote holds only older checkpoints than it did: it may have been set back"
+                        );
+                    }
+                    chain.previous = Some(*shipped.seal.as_bytes());
+                    self.status.newest = Some(shipped.checkpoint.id);
+                    chain.readings = shipped.checkpoint.readings;
+                    chain.checkpoint.clone_from(&shipped.manifest.checkpoint);
+                    chain.manifest =
+                        (shipped.packing == self.archive.packing()).then(|| Box::new(shipped.manifest));
+                    break;
+                }
+                Err(error @ ArchiveError::Unusable { .. }) => {
+                    tracing::warn!(%error, "a manifest is passed over")
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(chain)
+    }
+
+    /// Takes the checkpoint that waits, unless it is on the remote already.
+    fn begin(&mut self) {
+        let Some(checkpoint) = self.pins.take() else { return };
+        if self.chain.as_ref().is_some_and(|chain| chain.checkpoint == checkpoint.encode()) {
+            return self.pins.release();
+        }
+        let previous = self.chain.as_ref().and_then(|chain| {
+            let (manifest, checkpoint) =
+                (chain.manifest.as_ref()?, Manifest::decode(&chain.checkpoint).ok()?);
+            Some(Previous::of(manifest, &checkpoint))
+        });
+        let upload = Upload::new(checkpoint, self.archive.packing(), previous.unwrap_or_default());
+        self.work = Work::Uploading(Box::new(upload));
+    }
+
+    fn upload(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
+        let (Work::Uploading(upload), Some(index), Some(chain)) =
+            (&mut self.work, &mut self.index, &self.chain)
+        else {
+            return Ok(());
+        };
+        let cutter = Cutter {
+            disk: &*self.disk,
+            parts: &self.parts,
+            bases: &self.bases,
+            sizes: self.policy.sizes,
+            verification: self.policy.verification,
+        };
+        if upload.advance(&self.archive, index, cutter)? == Advance::More {
+            return Ok(());
+        }
+        let sent_bytes = upload.take_sent_bytes();
+        let Work::Uploading(upload) = std::mem::replace(&mut self.work, Work::Nothing) else { return Ok(()) };
+        let (checkpoint, files, bases) = upload.into_files();
+        let manifest = ShippedManifest {
+            device: self.archive.device.clone(),
+            job: self.archive.job.clone(),
+            incarnation,
+            generation: chain.generation + 1,
+            previous: chain.previous,
+            shipped_ms: now.wall_ms,
+            checkpoint: checkpoint.encode(),
+            files,
+            bases,
+            reached: self.pins.reached().unwrap_or_else(|| Reached::of(&checkpoint)),
+        };
+        let (bytes, seal) = manifest.encode(&self.archive.trust);
+        let name = ManifestName::new(incarnation.number, manifest.generation, &seal);
+        let publication =
+            Publication { name, bytes, seal, manifest, id: checkpoint.id, readings: checkpoint.readings };
+        self.work = Work::Publishing(Box::new(publication));
+        self.count_sent(sent_bytes, now);
+        Ok(())
+    }
+
+    fn publish(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
+        if !self.check_fence(incarnation)? {
+            return Ok(());
+        }
+        let Work::Publishing(publication) = &self.work else { return Ok(()) };
+        self.archive.put_verified(&self.archive.paths.manifest(&publication.name), &publication.bytes)?;
+        let Work::Publishing(publication) = std::mem::replace(&mut self.work, Work::Tidying) else {
+            return Ok(());
+        };
+        self.pins.release();
+        let Publication { name, bytes, seal, manifest, id, readings } = *publication;
+        self.count_sent(bytes.len() as u64, now);
+        let packing = self.archive.packing();
+        let chunks = manifest.objects(&packing).collect();
+        self.bases.retain(&bases_in(&manifest));
+        self.known.insert(name, Known::Usable { chunks, shipped_ms: manifest.shipped_ms });
+        let generation = manifest.generation;
+        self.chain = Some(Chain {
+            generation,
+            previous: Some(*seal.as_bytes()),
+            checkpoint: manifest.checkpoint.clone(),
+            manifest: Some(Box::new(manifest)),
+            readings,
+        });
+        self.status.shipped += 1;
+        self.status.newest = Some(id);
+        self.next_upload_at = now.monotonic + self.policy.interval;
+        self.behind_since = self.pins.is_waiting().then_some(now.monotonic);
+        tracing::info!(
+            checkpoint = %id, generation, sent_bytes = self.status.sent_bytes, skipped = self.pins.skipped(),
+            "checkpoint shipped"
+        );
+        // Only now: a mark that is ahead of the remote would look like a remote that was set back.
+        self.mark.see(incarnation.number, generation);
+        self.mark.note_shipped(id);
+        self.write_mark()
+    }
+
+    /// Removes manifests beyond those that are kept and, now and then, looks for chunks nothing names.
+    fn tidy(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
+        let names = self.archive.manifests()?;
+        self.known.retain(|name, _| names.contains(name));
+        for name in &names {
+            if !self.known.contains_key(name) {
+                let known = match self.archive.manifest(name) {
+                    Ok(shipped) => Known::Usable {
+                        chunks: shipped.objects().collect(),
+                        shipped_ms: shipped.manifest.shipped_ms,
+                    },
+                    Err(ArchiveError::Unusable { reason: Unusable::Version(_), .. }) => Known::Unknown,
+                    Err(ArchiveError::Unusable { .. }) => Known::Useless,
+                    Err(error) => return Err(error),
+                };
+                self.known.insert(*name, known);
+            }
+        }
+        let outdated = manifests_to_delete(&names, &self.known, self.policy.retention, incarnation.number);
+        if !outdated.is_empty() && !self.check_fence(incarnation)? {
+            return Ok(());
+        }
+        let is_all = outdated.len() <= DELETED_IN_STEP_MAX;
+        for name in outdated.into_iter().take(DELETED_IN_STEP_MAX) {
+            self.archive.store.delete(&self.archive.paths.manifest(&name))?;
+            self.status.removed += 1;
+            self.known.remove(&name);
+        }
+        if !is_all {
+            return Ok(());
+        }
+        self.work = Work::Nothing;
+        let is_due = |at: Duration| now.monotonic.saturating_sub(at) >= self.policy.grace / 4;
+        if self.collected_at.is_none_or(is_due) {
+            self.collected_at = Some(now.monotonic);
+            self.drop_incarnations(incarnation)?;
+            let index = ChunkIndex::load(&self.archive)?;
+            let garbage = self.garbage.observe(index.hashes(), &self.known, now.monotonic, self.policy.grace);
+            if !garbage.is_empty() {
+                self.work = Work::Collecting(garbage);
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_incarnations(&self, own: Incarnation) -> Result<(), ArchiveError> {
+        let outdated = self.archive.incarnations()?.into_iter();
+        let outdated = outdated.filter(|other| other.number < own.number.saturating_sub(INCARNATIONS_KEPT));
+        for other in outdated.take(DELETED_IN_STEP_MAX) {
+            self.archive.store.delete(&self.archive.paths.incarnation(&other))?;
+        }
+        Ok(())
+    }
+
+    fn collect(&mut self, incarnation: Incarnation) -> Result<(), ArchiveError> {
+        if !self.check_fence(incarnation)? {
+            return Ok(());
+        }
+        let (Work::Collecting(garbage), Some(index)) = (&mut self.work, &mut self.index) else {
+            return Ok(());
+        };
+        for _ in 0..DELETED_IN_STEP_MAX {
+            let Some(hash) = garbage.last() else { break };
+            // Forgotten first: were its deletion not to be seen, it would be sent again.
+            index.forget(hash);
+            self.archive.store.delete(&self.archive.paths.chunk(&blake3::Hash::from_bytes(*hash)))?;
+            self.status.removed += 1;
+            garbage.pop();
+        }
+        if garbage.is_empty() {
+            self.work = Work::Nothing;
+        }
+        Ok(())
+    }
+}
+
+/// The chunks of a manifest that are packed by themselves.
+fn bases_in(manifest: &ShippedManifest) -> BTreeSet<PlainChunk> {
+    let own = manifest.chunks().filter(|chunk| chunk.bases.is_none()).map(ShippedChunk::plain);
+    own.chain(manifest.bases.iter().flatten().copied()).collect()
+}
+
+/// An id that no other incarnation has.
+fn random_id() -> Result<[u8; 16], ArchiveError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|error| ArchiveError::Local {
+        operation: "read random bytes from",
+        path: PathBuf::from("the operating system"),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    Ok(id)
+}

@@ -1,0 +1,281 @@
+//! Remotes through Apache OpenDAL, on a small I/O runtime of their own.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use opendal::{ErrorKind, Operator};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::{IO_THREADS_MAX, Listed, Put, RemoteError, RemoteName, RemoteStore};
+
+/// Time a call has, besides that for its bytes.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Slowest link that is waited for, in bytes a second.
+const SLOWEST_BYTES_PER_SECOND: u64 = 2048;
+
+/// One thread for network work, and a few for calls that block.
+pub(crate) struct IoRuntime {
+    runtime: Option<Runtime>,
+}
+
+impl IoRuntime {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The operating system's, when a thread cannot be started.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(IO_THREADS_MAX)
+            .thread_name("remote")
+            .enable_all()
+            .build()?;
+        Ok(Arc::new(Self { runtime: Some(runtime) }))
+    }
+
+    /// Where its work is started.
+    pub(crate) fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("it is taken only when dropped").handle()
+    }
+}
+
+impl Drop for IoRuntime {
+    fn drop(&mut self) {
+        // Does not wait for what hangs.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for IoRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IoRuntime").finish_non_exhaustive()
+    }
+}
+
+/// A remote behind an OpenDAL operator.
+pub(crate) struct OpendalStore {
+    operator: Operator,
+    address: String,
+    /// The directory that names are below, with a `/` at its end; it must be there. Empty for remotes that have a root of
+    /// their own.
+    folder: String,
+    runtime: Arc<IoRuntime>,
+    call_timeout: Duration,
+}
+
+impl OpendalStore {
+    pub(super) fn new(operator: Operator, address: String, folder: String, runtime: Arc<IoRuntime>) -> Self {
+        Self { operator, address, folder, runtime, call_timeout: CALL_TIMEOUT }
+    }
+
+    /// Waits for a call, but not longer than its time. Never on a thread that drives other work.
+    fn call<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        name: &RemoteName,
+        bytes: u64,
+        work: impl Future<Output = opendal::Result<T>> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        let time = self.call_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
+        // On the runtime's own threads: what it does there may block, here it may not.
+        let task = self.runtime.handle().spawn(work);
+        let abort = task.abort_handle();
+        let timed = async move { tokio::time::timeout(time, task).await };
+        match self.runtime.handle().block_on(timed) {
+            Err(_) => {
+                abort.abort();
+                Err(RemoteError::TimedOut { operation, name: name.clone(), seconds: time.as_secs() })
+            }
+            Ok(Ok(outcome)) => outcome.map_err(|error| error_of(operation, name, &error)),
+            Ok(Err(lost)) => {
+                let reason = format!("the call ended unexpectedly: {lost}");
+                Err(RemoteError::Unavailable { operation, name: name.clone(), reason })
+            }
+        }
+    }
+}
+
+/// A directory that is not there, most often what a mount was on, is no empty remote.
+async fn check_folder(operator: &Operator, folder: &str) -> opendal::Result<()> {
+    if folder.is_empty() {
+        return Ok(());
+    }
+    let is_there = match operator.stat(folder).await {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+        metadata => metadata?.is_dir(),
+    };
+    if is_there {
+        return Ok(());
+    }
+    let advice = format!("there is no directory /{folder}: create it, or mount what it is on");
+    Err(opendal::Error::new(ErrorKind::Unexpected, advice))
+}
+
+fn error_of(operation: &'static str, name: &RemoteName, error: &opendal::Error) -> RemoteError {
+    let name = name.clone();
+    // The whole error spans lines and repeats itself: what it says and its innermost cause are enough.
+    let mut cause = std::error::Error::source(error);
+    let mut reason = error.message().to_owned();
+    while let Some(inner) = cause {
+        cause = inner.source();
+        if cause.is_none() {
+            reason = format!("{reason}: {inner}");
+        }
+    }
+    let reason = reason.replace(['\n', '\r'], " ");
+    match error.kind() {
+        ErrorKind::NotFound => RemoteError::NotFound { name },
+        ErrorKind::PermissionDenied => RemoteError::Refused { operation, name, reason },
+        _ => RemoteError::Unavailable { operation, name, reason },
+    }
+}
+
+impl RemoteStore for OpendalStore {
+    fn put_new(&self, name: &RemoteName, bytes: &[u8]) -> Result<Put, RemoteError> {
+        let operator = self.operator.clone();
+        let folder = self.folder.clone();
+        let path = format!("{folder}{name}");
+        let length = bytes.len() as u64;
+        let bytes = bytes.to_vec();
+        self.call("write", name, length, async move {
+            check_folder(&operator, &folder).await?;
+            let can_tell = operator.info().capability().write_with_if_not_exists;
+            let written = operator.write_with(&path, bytes).if_not_exists(can_tell).await;
+            match written {
+                Ok(_) => Ok(Put::Created),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConditionNotMatch | ErrorKind::AlreadyExists) =>
+                {
+                    Ok(Put::Exists)
+                }
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn get(&self, name: &RemoteName, limit: u64) -> Result<Vec<u8>, RemoteError> {
+        let operator = self.operator.clone();
+        let folder = self.folder.clone();
+        let path = format!("{folder}{name}");
+        let bytes = self.call("read", name, limit, async move {
+            check_folder(&operator, &folder).await?;
+            let length = operator.stat(&path).await?.content_length();
+            if length > limit {
+                return Ok(None);
+            }
+            if length == 0 {
+                return Ok(Some(Vec::new()));
+            }
+            Ok(Some(operator.read_with(&path).range(0..length).await?.to_vec()))
+        })?;
+        match bytes {
+            Some(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
+            _ => Err(RemoteError::TooLong { name: name.clone(), limit }),
+        }
+    }
+
+    fn list(&self, folder: &RemoteName, limit: usize) -> Result<Vec<Listed>, RemoteError> {
+        let operator = self.operator.clone();
+        let prefix = self.folder.clone();
+        let path = format!("{prefix}{folder}/");
+        // As slow as a hundred names a second.
+        let time = (limit as u64).saturating_mul(SLOWEST_BYTES_PER_SECOND) / 100;
+        let listed = self.call("list", folder, time.min(1 << 20), async move {
+            check_folder(&operator, &prefix).await?;
+            let mut entries = match operator.lister_with(&path).recursive(true).await {
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
+                lister => lister?,
+            };
+            let mut listed = Vec::new();
+            let mut seen = 0_usize;
+            loop {
+                let entry = match entries.try_next().await {
+                    // Removed while it was listed, or a folder that never was.
+                    Err(error) if error.kind() == ErrorKind::NotFound => break,
+                    entry => entry?,
+                };
+                let Some(entry) = entry else { break };
+                seen += 1;
+                // Folders count too: a remote full of them must come to an end as well.
+                if seen > limit.saturating_add(1024) {
+                    return Ok(None);
+                }
+                if entry.metadata().is_file()
+                    && let Some(name) = entry.path().strip_prefix(&prefix).and_then(RemoteName::parse)
+                {
+                    listed.push(Listed { name, bytes: entry.metadata().content_length() });
+                }
+            }
+            Ok(Some(listed).filter(|listed| listed.len() <= limit))
+        })?;
+        listed.ok_or_else(|| RemoteError::TooMany { folder: folder.clone(), limit })
+    }
+
+    fn delete(&self, name: &RemoteName) -> Result<(), RemoteError> {
+        let operator = self.operator.clone();
+        let folder = self.folder.clone();
+        let path = format!("{folder}{name}");
+        self.call("delete", name, 0, async move {
+            check_folder(&operator, &folder).await?;
+            match operator.delete(&path).await {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl fmt::Debug for OpendalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpendalStore").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn store(call_timeout: Duration) -> OpendalStore {
+        let runtime = IoRuntime::start().unwrap();
+        let uri: super::super::RemoteUri = "file:///nowhere-at-all".parse().unwrap();
+        OpendalStore { call_timeout, ..uri.open(&runtime).unwrap() }
+    }
+
+    fn name() -> RemoteName {
+        RemoteName::parse("a").unwrap()
+    }
+
+    #[test]
+    fn calls_that_hang_are_given_up_and_hold_no_other_up() {
+        let store = store(Duration::from_millis(100));
+        let (release, hung) = mpsc::channel::<()>();
+        let hung = Arc::new(std::sync::Mutex::new(hung));
+        let timed_out = |operation| RemoteError::TimedOut { operation, name: name(), seconds: 0 };
+        // A server that never answers.
+        assert_eq!(store.call::<()>("wait", &name(), 0, std::future::pending()), Err(timed_out("wait")));
+        // A mount that hangs: a thread is stuck in a call that cannot be ended.
+        let hung_call = Arc::clone(&hung);
+        let hangs = async move {
+            let stuck = tokio::task::spawn_blocking(move || hung_call.lock().unwrap().recv().is_ok());
+            stuck.await.map_err(|error| opendal::Error::new(ErrorKind::Unexpected, error.to_string()))
+        };
+        assert_eq!(store.call("hang", &name(), 0, hangs), Err(timed_out("hang")));
+        let error = store.delete(&name()).unwrap_err().to_string();
+        assert!(error.contains("no directory /nowhere-at-all/"), "others still work: {error}");
+        // Nor does the end wait for it.
+        drop(store);
+        drop(release);
+    }
+}
