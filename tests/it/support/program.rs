@@ -371,7 +371,7 @@ impl Ended {
 
     /// The rejections reported at the end: place, cause and count.
     pub(crate) fn rejected(&self) -> Vec<(String, String, u64)> {
-        let lines = self.logs("readings rejected");
+        let lines = self.logs(" readings rejected place=");
         let parse = |line: &String| {
             let count = field(line, "count").parse().expect("a count is a number");
             (field(line, "place"), field(line, "cause"), count)
