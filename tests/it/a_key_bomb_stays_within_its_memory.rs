@@ -21,7 +21,9 @@ struct Bomb {
 const SMALL: Bomb = Bomb { keys: 1_000_000, memory_max: 64 << 20 };
 const FULL: Bomb = Bomb { keys: 10_000_000, memory_max: 128 << 20 };
 /// sled's page table takes some 60 bytes a key.
+#[cfg(feature = "sled")]
 const SMALL_SLED: Bomb = Bomb { keys: 200_000, ..SMALL };
+#[cfg(feature = "sled")]
 const FULL_SLED: Bomb = Bomb { keys: 1_000_000, ..FULL };
 /// Most anonymous memory, in percent of `--memory-max`. The watch looks ten times a second, at pages of files too.
 const ANONYMOUS_PERCENT_MAX: u64 = 110;
