@@ -24,6 +24,9 @@ mod digest;
 mod error;
 mod expiry;
 mod flush;
+#[cfg(test)]
+mod footprint_tests;
+mod heap_size;
 pub(crate) mod inspect;
 pub(crate) mod key;
 mod key_group;

@@ -66,9 +66,10 @@ impl<K: Key> KeyedState<K> {
 
     /// Guesses from a few rows of the batch what values and keys take besides their rows.
     pub(super) fn sample_heap(&mut self, slots: &[Slot]) {
-        let sample = |slot: Slot, buffer: &mut Vec<u8>| -> usize {
+        let sample = |slot: Slot| -> usize {
             let columns = &self.registry.columns;
-            columns.iter().map(|column| column.borrow().sample_heap_bytes(slot, buffer)).sum()
+            let values: usize = columns.iter().map(|column| column.borrow().sample_heap_bytes(slot)).sum();
+            values + self.tables[usize::from(slot.group)].key_points_to(slot.row)
         };
         let step = slots.len().div_ceil(HEAP_SAMPLES).max(1);
         let current = self.registry.rows.slot();
@@ -80,7 +81,7 @@ impl<K: Key> KeyedState<K> {
             debug_assert!(pushed.is_ok());
         }
         for slot in taken {
-            let bytes = sample(slot, &mut self.sample_buffer);
+            let bytes = sample(slot);
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
             let bytes = bytes as f64;
             self.heap_bytes += (bytes - self.heap_bytes) * SAMPLE_WEIGHT;

@@ -62,7 +62,6 @@ pub(crate) struct KeyedState<K> {
     versions: Vec<u64>,
     /// Bytes a row's values and key point to, on average, as far as known.
     heap_bytes: f64,
-    sample_buffer: Vec<u8>,
 }
 
 impl<K: Key> KeyedState<K> {
@@ -86,7 +85,6 @@ impl<K: Key> KeyedState<K> {
             cache: None,
             versions: vec![next_version(); range.len()],
             heap_bytes: 0.0,
-            sample_buffer: Vec::new(),
         }
     }
 
