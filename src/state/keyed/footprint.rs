@@ -11,6 +11,8 @@ use crate::state::table::KeyTable;
 const GROWTH_HALVES: usize = 3;
 /// A timer in a persistent tree, with its key, in bytes.
 const TIMER_BYTES: usize = 150;
+/// Timers that always fit.
+const TIMERS_MIN: usize = 1000;
 /// Slots of a batch whose heap use is sampled when it ends.
 const HEAP_SAMPLES: usize = 8;
 /// Weight of a sample against what was known before.
@@ -45,7 +47,7 @@ impl<K: Key> KeyedState<K> {
     /// # Errors
     /// [`StateError::TooManyTimers`] when they take more than all of what the state may.
     pub(super) fn check_timers(&self) -> Result<(), StateError> {
-        let (timers, limit) = (self.timers.len(), self.setup.bytes_max / TIMER_BYTES);
+        let (timers, limit) = (self.timers.len(), (self.setup.bytes_max / TIMER_BYTES).max(TIMERS_MIN));
         if timers <= limit {
             return Ok(());
         }

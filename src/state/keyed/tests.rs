@@ -175,7 +175,7 @@ fn one_name_twice_is_refused() {
 #[test]
 fn more_timers_than_memory_are_an_error() {
     let mut setup = StateSetup::heap();
-    setup.bytes_max = 150_000;
+    setup.bytes_max = 1;
     let mut state = KeyedState::<i64>::new("op".into(), all(), MaxParallelism::default(), Arc::new(setup));
     state.open(&[], 0, 1, 0).unwrap();
     for time in 0..1000 {
