@@ -12,9 +12,9 @@ const FIXED_BYTES: u64 = 12 << 20;
 const BATCH_COPIES: u64 = 4;
 /// What a byte of sled's cache is counted as: the tree's own pages and page table come on top.
 const SLED_CACHE_COST: u64 = 16;
-/// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, zstd's tables, and the remote's
-/// threads and connections.
-const REMOTE_BYTES: u64 = 8 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
+/// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, its bases, zstd's tables, and the
+/// remote's threads and connections.
+const REMOTE_BYTES: u64 = 16 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
 /// Cached rows and blocks of all stores where no budget is set, in bytes.
 const STORE_BYTES_DEFAULT: u64 = 64 << 20;
 
