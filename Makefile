@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench powercut mutants tools power-tools clock-tools
+.PHONY: demo test lint bench stress powercut mutants tools power-tools clock-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -22,6 +22,10 @@ lint: tools
 bench: tools
 	$(BUILD) bench --locked --bench running_average
 	$(BUILD) bench --locked --bench state
+
+# The key bombs at full size, 10,000,000 keys (sled: 1,000,000), each in a memory cgroup of 192 MiB. Needs root.
+stress: tools
+	TIDEGATE_STRESS=1 $(BUILD) test --release --locked --test it a_key_bomb -- --nocapture --test-threads 1
 
 # Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
 mutants: tools

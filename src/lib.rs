@@ -47,6 +47,7 @@ pub mod cli;
 pub mod config;
 mod disk;
 mod journal;
+mod json;
 mod metrics;
 mod mutants;
 mod operator;

@@ -4,8 +4,10 @@
 //! - `rocksdb` against a naive loop that gets, decodes, encodes and puts for each reading, on a database with the very
 //!   options the engine's has (they are read from its directory);
 //! - how long a checkpoint holds up the data path: the time of a batch from its first byte in to its last result out,
-//!   with checkpoints and without.
+//!   with checkpoints and without;
+//! - how soon a killed process with a million keys answers again.
 //!
+//! `cargo bench --bench state -- restart` measures the last alone.
 //! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size. The data comes from a fixed seed.
 #![expect(clippy::disallowed_methods, reason = "a bench reads what the engine wrote")]
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
@@ -16,6 +18,7 @@ mod data;
 #[expect(dead_code, reason = "shared with the other bench")]
 mod measure;
 mod naive_loop;
+mod restart;
 mod stalls;
 
 use std::net::TcpListener;
@@ -36,6 +39,9 @@ fn main() {
     let lines: u64 = from_environment("TIDEGATE_BENCH_LINES", 10_000_000);
     let rounds: u64 = from_environment("TIDEGATE_BENCH_ROUNDS", 3);
     println!("{}", measure::machine());
+    if std::env::args().any(|argument| argument == "restart") {
+        return restart::report();
+    }
     println!(
         "reference job, {lines} lines over {KEYS} keys, no journal, a checkpoint each 2 s, seed {SEED:#x}\n"
     );
@@ -59,6 +65,7 @@ fn main() {
         rocksdb / naive
     );
     stalls::report(&data);
+    restart::report();
 }
 
 /// How much is measured.

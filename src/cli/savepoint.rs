@@ -7,8 +7,8 @@ use anyhow::{Context, bail};
 
 use super::arguments::SavepointArguments;
 use crate::disk::{Disk, RealDisk};
+use crate::json;
 use crate::runtime::{AfterSavepoint, SOCKET_NAME, ask_for_savepoint};
-use crate::state::inspect::json_text;
 
 pub(super) fn run(arguments: &SavepointArguments) -> anyhow::Result<()> {
     let folder = job_folder(&RealDisk, &arguments.data_dir)?;
@@ -21,7 +21,7 @@ pub(super) fn run(arguments: &SavepointArguments) -> anyhow::Result<()> {
     let path = savepoint.path.display();
     let mut out = std::io::stdout().lock();
     if arguments.json {
-        let path = json_text(&path.to_string());
+        let path = json::text(&path.to_string());
         writeln!(
             out,
             r#"{{"path":{path},"offset":{offset},"readings":{readings},"keys":{keys},"bytes":{bytes}}}"#

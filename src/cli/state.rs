@@ -12,8 +12,9 @@ use super::arguments::{StateAction, StateCommand};
 use super::logging;
 use crate::checkpoint::{Inspection, PartEntry};
 use crate::disk::{Disk, RealDisk};
+use crate::json;
 use crate::runtime::JobError;
-use crate::state::inspect::{PartItem, PartStream, Renderer, json_text, visit_store};
+use crate::state::inspect::{PartItem, PartStream, Renderer, visit_store};
 use crate::state::part::PartHeader;
 use crate::state::{GroupSet, KeyGroup, StateSetup, TimeDomain};
 
@@ -123,7 +124,7 @@ fn list(inspection: &Inspection, command: &StateCommand, out: &mut impl Write) -
     }
     if command.json {
         let operators = operators.join(",");
-        let job = json_text(job);
+        let job = json::text(job);
         writeln!(
             out,
             r#"{{"kind":"{kind}","id":{id},"job":{job},"offset":{offset},"readings":{readings},"parallelism":{parallelism},"time_ms":{stamp},"operators":[{operators}]}}"#
@@ -165,9 +166,9 @@ impl OperatorSummary {
         let states = header.states.iter().map(|state| {
             format!(
                 r#"{{"name":{},"kind":"{}","type":{},"version":{},"ttl":{}}}"#,
-                json_text(&state.name),
+                json::text(&state.name),
                 state.kind.name(),
-                json_text(&state.type_name),
+                json::text(&state.type_name),
                 state.version,
                 state.has_ttl
             )
@@ -175,8 +176,8 @@ impl OperatorSummary {
         let lists = header.lists.iter().map(|list| {
             format!(
                 r#"{{"name":{},"type":{},"version":{},"items":{}}}"#,
-                json_text(&list.name),
-                json_text(&list.type_name),
+                json::text(&list.name),
+                json::text(&list.type_name),
                 list.version,
                 self.list_items.get(&list.name).copied().unwrap_or(0)
             )
@@ -188,10 +189,10 @@ impl OperatorSummary {
         });
         format!(
             r#"{{"name":{},"key_type":{},"max_parallelism":{},"keys":{keys},"timers":{timers},"bytes":{bytes},"parts":{parts},"store":{},"states":[{}],"lists":[{}],"groups":[{}]}}"#,
-            json_text(name),
-            json_text(&header.key_type),
+            json::text(name),
+            json::text(&header.key_type),
             header.max_parallelism.get(),
-            self.backend.as_deref().map_or("null".to_owned(), json_text),
+            self.backend.as_deref().map_or("null".to_owned(), json::text),
             states.collect::<Vec<_>>().join(","),
             lists.collect::<Vec<_>>().join(","),
             groups.collect::<Vec<_>>().join(",")
@@ -283,7 +284,7 @@ fn export(inspection: &Inspection, command: &StateCommand, out: &mut impl Write)
         if entry.has_lists {
             let part = PartStream::open(inspection.part(entry)?)?;
             for list in &part.header().lists {
-                let (operator, name) = (json_text(&entry.operator), json_text(&list.name));
+                let (operator, name) = (json::text(&entry.operator), json::text(&list.name));
                 writeln!(out, r#"{{"operator":{operator},"list":{name},"items":{}}}"#, Renderer::list(list))?;
             }
         }
@@ -298,7 +299,7 @@ fn export(inspection: &Inspection, command: &StateCommand, out: &mut impl Write)
 
 /// One key's values, or one timer, as a JSON object.
 fn line(operator: &str, renderer: &Renderer, item: PartItem<'_>) -> io::Result<String> {
-    let operator = json_text(operator);
+    let operator = json::text(operator);
     Ok(match item {
         PartItem::Entry(group, key, entry) => {
             let states = renderer.entry(entry).ok_or_else(|| {

@@ -181,6 +181,11 @@ impl Deployments {
         Ok(Self { blueprint, current, abandoned: Vec::new() })
     }
 
+    /// Whether a subtask may be waiting for its state's disk, and so not hang though it does not return.
+    pub(crate) fn waits_for_disk(&self) -> bool {
+        self.blueprint.state.waiting.is_going_on()
+    }
+
     pub(crate) fn current(&self) -> &Deployment {
         &self.current
     }

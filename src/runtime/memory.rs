@@ -10,11 +10,14 @@ pub(crate) const MEMORY_MIN: u64 = 32 << 20;
 const FIXED_BYTES: u64 = 12 << 20;
 /// Copies of a batch's bytes that are alive at once on its way: frames, records, parts, results.
 const BATCH_COPIES: u64 = 4;
-/// What a byte of sled's cache is counted as: the tree's own pages and page table come on top.
+/// Bytes on the heap for each byte of sled's cache setting, which counts pages as they are on disk: measured 12.
 const SLED_CACHE_COST: u64 = 16;
 /// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, its bases, zstd's tables, and the
 /// remote's threads and connections.
 const REMOTE_BYTES: u64 = 16 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
+/// sled's pages get one part in this many of the budget. Its page table, which cannot be bounded, takes some 60 bytes a
+/// key and needs most of the rest.
+const SLED_PAGES_SHARE: u64 = 8;
 /// Cached rows and blocks of all stores where no budget is set, in bytes.
 const STORE_BYTES_DEFAULT: u64 = 64 << 20;
 
@@ -48,8 +51,9 @@ impl MemoryPlan {
         };
         let store = match settings.backend {
             Backend::Sled { .. } => {
-                // One cache for each store, of which the tree takes several times as much.
-                let each = for_stores / SLED_CACHE_COST / holders;
+                // One cache for each store.
+                let pages = if left.is_some() { for_stores / SLED_PAGES_SHARE } else { for_stores };
+                let each = pages / SLED_CACHE_COST / holders;
                 StoreBudget { cache_bytes: each, write_buffer_bytes: 0 }
             }
             _ => StoreBudget { cache_bytes: for_stores / 4, write_buffer_bytes: for_stores / 8 },

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::disk::Disk;
 use crate::journal::BatchRecord;
+use crate::json;
 use crate::metrics::RejectCause;
 use crate::runtime::Offset;
 use crate::state::{Key, TextKey};
@@ -164,16 +165,8 @@ fn line(batch: &BatchRecord, frame: u64, cause: &str) -> Option<String> {
 }
 
 fn member(out: &mut String, name: &str, text: &str) {
-    out.push_str(&format!(r#","{name}":""#));
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)).expect("a string takes all"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
+    out.push_str(&format!(r#","{name}":"#));
+    json::push_text(out, text);
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::cell::{Cell, Encoding};
 use super::cow::CowVec;
 use super::descriptor::{Common, Migrations, StateSchema};
+use super::heap_size::PointsTo;
 use super::rows::{Rows, Slot};
 use super::ttl::StateTtl;
 
@@ -42,8 +43,8 @@ pub(crate) trait StateColumn {
     /// Bytes a row takes in the column, without what its value points to.
     fn row_bytes(&self) -> usize;
 
-    /// Bytes the value at `slot` points to, guessed from its encoded form.
-    fn sample_heap_bytes(&self, slot: Slot, buffer: &mut Vec<u8>) -> usize;
+    /// Bytes the value at `slot` points to, as far as it can be told.
+    fn sample_heap_bytes(&self, slot: Slot) -> usize;
 
     /// Versions that can be read besides the declared one, with the type each had.
     fn migrates_from(&self) -> Vec<(u16, String)>;
@@ -162,7 +163,7 @@ impl<C: Cell> Column<C> {
     }
 }
 
-impl<C: Cell> StateColumn for Column<C> {
+impl<C: Cell + PointsTo> StateColumn for Column<C> {
     fn touch(&self, slots: &[Slot]) {
         let is_there = |slot: &&Slot| **slot != Slot::REFUSED && self.get(**slot).is_some();
         let present = slots.iter().filter(is_there).count();
@@ -229,15 +230,12 @@ impl<C: Cell> StateColumn for Column<C> {
         size_of::<Option<C>>() + if self.stamps.is_empty() { 0 } else { size_of::<i64>() }
     }
 
-    fn sample_heap_bytes(&self, slot: Slot, buffer: &mut Vec<u8>) -> usize {
+    fn sample_heap_bytes(&self, slot: Slot) -> usize {
         let Some(cell) = self.get(slot) else { return 0 };
         if !std::mem::needs_drop::<C>() {
             return 0;
         }
-        buffer.clear();
-        // A value that cannot be encoded is found out at the next checkpoint.
-        let encoded = cell.encode(0, Encoding { ttl: None }, buffer).map_or(0, |_| buffer.len());
-        encoded + cell.heap_bytes()
+        cell.heap_bytes() + cell.values_point_to()
     }
 
     fn migrates_from(&self) -> Vec<(u16, String)> {

@@ -2,7 +2,8 @@
 
 use super::key_group::MaxParallelism;
 
-/// Why state could not be declared, snapshotted or restored. All are permanent: the job must not start with them.
+/// Why state could not be declared, snapshotted or restored. All but [`Self::Store`] are permanent: the job must not start with
+/// them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StateError {
@@ -86,6 +87,19 @@ pub enum StateError {
         /// The subtask's limit.
         limit: String,
     },
+    /// More timers than memory.
+    #[error(
+        "operator {operator:?} has {timers} timers set in one subtask; its memory is enough for {limit}: \
+         raise memory-max or parallelism, or set fewer"
+    )]
+    TooManyTimers {
+        /// Operator whose timers they are.
+        operator: String,
+        /// Timers that are set.
+        timers: usize,
+        /// The most that fit.
+        limit: usize,
+    },
     /// The state was saved by a backend this program was built without.
     #[error(
         "state of operator {operator:?} was saved by the {backend} backend, which this program was built without; \
@@ -110,4 +124,15 @@ pub enum StateError {
     /// A store failed.
     #[error(transparent)]
     Store(#[from] super::backend::StoreError),
+}
+
+impl StateError {
+    /// Whether what failed would succeed if there were room on the disk.
+    pub(crate) fn is_full_disk(&self) -> bool {
+        match self {
+            Self::Directory { source, .. } => crate::disk::is_full(source),
+            Self::Store(error) => error.is_full,
+            _ => false,
+        }
+    }
 }

@@ -12,18 +12,14 @@
 //! ```
 
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
 
 use super::backend::{EntryBatch, Store, StoreError};
-
-/// How long a full disk is waited for before a write fails.
-const FULL_DISK_WAIT_MAX: Duration = Duration::from_secs(600);
-/// Pause between two tries on a full disk.
-const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
+use super::waiting::Waiting;
 
 /// Entries on their way into a store.
 pub(crate) struct Flush {
     store: Arc<dyn Store>,
+    waiting: Arc<Waiting>,
     progress: Mutex<Progress>,
     changed: Condvar,
 }
@@ -37,8 +33,8 @@ enum Progress {
 }
 
 impl Flush {
-    pub(crate) fn new(store: Arc<dyn Store>, entries: EntryBatch) -> Self {
-        Self { store, progress: Mutex::new(Progress::Waiting(entries)), changed: Condvar::new() }
+    pub(crate) fn new(store: Arc<dyn Store>, waiting: Arc<Waiting>, entries: EntryBatch) -> Self {
+        Self { store, waiting, progress: Mutex::new(Progress::Waiting(entries)), changed: Condvar::new() }
     }
 
     /// Writes the entries; the store stays as it is until [`Self::release`].
@@ -48,7 +44,7 @@ impl Flush {
             Progress::Waiting(mut entries) => {
                 drop(progress);
                 entries.sort();
-                let written = write_patiently(&*self.store, &entries);
+                let written = write_patiently(&*self.store, &self.waiting, &entries);
                 self.set(match &written {
                     Ok(()) => Progress::Written,
                     Err(_) => Progress::Waiting(entries),
@@ -82,7 +78,7 @@ impl Flush {
                 Progress::Abandoned(mut entries) => {
                     drop(progress);
                     entries.sort();
-                    let written = write_patiently(&*self.store, &entries);
+                    let written = write_patiently(&*self.store, &self.waiting, &entries);
                     if written.is_err() {
                         self.set(Progress::Abandoned(entries));
                     }
@@ -90,6 +86,7 @@ impl Flush {
                 }
                 other => *progress = other,
             }
+            let _waits = self.waiting.begin();
             progress = self.changed.wait(progress).expect("no code panics while it holds a flush");
         }
     }
@@ -109,21 +106,13 @@ impl Flush {
     }
 }
 
-/// Writes entries, waiting for room on a full disk: what the caller holds back slows the sources.
-pub(crate) fn write_patiently(store: &dyn Store, entries: &EntryBatch) -> Result<(), StoreError> {
-    let since = Instant::now();
-    let mut is_reported = false;
-    loop {
-        match store.write(entries) {
-            Err(error) if error.is_full && since.elapsed() < FULL_DISK_WAIT_MAX => {
-                if !std::mem::replace(&mut is_reported, true) {
-                    tracing::warn!(%error, "the disk is full: the job waits for room");
-                }
-                std::thread::sleep(FULL_DISK_PAUSE);
-            }
-            outcome => return outcome,
-        }
-    }
+/// Writes entries once there is room for them.
+pub(crate) fn write_patiently(
+    store: &dyn Store,
+    waiting: &Waiting,
+    entries: &EntryBatch,
+) -> Result<(), StoreError> {
+    waiting.for_room(|error: &StoreError| error.is_full, || store.write(entries))
 }
 
 #[cfg(test)]
@@ -172,7 +161,7 @@ mod tests {
         for key in 0..3u8 {
             entries.push(KeyGroup(0), &[key], |_| Ok::<bool, ()>(true)).unwrap();
         }
-        (Arc::clone(&store), Flush::new(store, entries))
+        (Arc::clone(&store), Flush::new(store, Arc::default(), entries))
     }
 
     #[test]

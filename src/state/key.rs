@@ -136,6 +136,14 @@ impl TextKey {
             Repr::Spilled(text) => text,
         }
     }
+
+    /// Bytes of it on the heap.
+    pub(crate) fn spilled_bytes(&self) -> usize {
+        match &self.0 {
+            Repr::Inline(_) => 0,
+            Repr::Spilled(text) => text.len(),
+        }
+    }
 }
 
 impl From<&str> for TextKey {

@@ -24,6 +24,9 @@ mod digest;
 mod error;
 mod expiry;
 mod flush;
+#[cfg(test)]
+mod footprint_tests;
+mod heap_size;
 pub(crate) mod inspect;
 pub(crate) mod key;
 mod key_group;
@@ -33,6 +36,7 @@ mod list;
 mod list_state;
 mod map;
 pub(crate) mod part;
+mod placed_store;
 mod registry;
 mod restore;
 mod rows;
@@ -42,6 +46,7 @@ mod table;
 mod timers;
 mod ttl;
 mod value;
+mod waiting;
 
 pub use backend::StoreError;
 #[cfg(feature = "rocksdb")]

@@ -268,6 +268,11 @@ impl<'a> PartReader<'a> {
         &self.header
     }
 
+    /// Byte of the part up to which it is read.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     pub(crate) fn malformed(&self, detail: &'static str) -> StateError {
         StateError::Malformed { operator: self.header.operator.clone(), position: self.position, detail }
     }

@@ -10,6 +10,7 @@ use super::descriptor::{
     ReducingStateDescriptor, StateSchema, StateValue, ValueStateDescriptor,
 };
 use super::error::StateError;
+use super::heap_size::PointsTo;
 use super::key::Key;
 use super::list::ListState;
 use super::list_state::{Lists, OperatorListDescriptor, OperatorListState};
@@ -120,7 +121,7 @@ impl StateRegistry {
         self.lists.declare(&self.operator, descriptor)
     }
 
-    fn declare<C: Cell>(
+    fn declare<C: Cell + PointsTo>(
         &mut self,
         schema: StateSchema,
         common: &Common<C::Item>,

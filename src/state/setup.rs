@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::backend::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreError, StoreFactory};
+use super::backend::{Store, StoreFactory};
 use super::error::StateError;
 use super::expiry::ExpiryRules;
 use super::limits::KeyLimitPolicy;
+use super::placed_store::{PlacedStore, StorePlace};
 use super::restore::SavedStore;
+use super::waiting::Waiting;
 use crate::disk::Disk;
 use crate::sink::dead_letter::DeadLetters;
 
@@ -38,6 +40,8 @@ pub(crate) struct StateSetup {
     pub(crate) policy: KeyLimitPolicy,
     /// Where records refused at a limit are kept.
     pub(crate) dead_letters: Option<DeadLetters>,
+    /// The threads that wait for room for state.
+    pub(crate) waiting: Arc<Waiting>,
     /// How much of what they may take caches should take for now, in 1/256.
     cache_share: AtomicU32,
     is_short: AtomicBool,
@@ -59,6 +63,7 @@ impl StateSetup {
             keys_max: None,
             policy: KeyLimitPolicy::default(),
             dead_letters: None,
+            waiting: Arc::default(),
             cache_share: AtomicU32::new(CACHE_SHARE_WHOLE),
             is_short: AtomicBool::new(false),
             open: Arc::new(()),
@@ -122,7 +127,7 @@ impl StateSetup {
             path: directory.clone(),
             source,
         })?;
-        Ok(StorePlace { disk: Arc::clone(&self.disk), directory, _open: Arc::clone(&self.open) })
+        Ok(StorePlace::new(Arc::clone(&self.disk), directory, Arc::clone(&self.open)))
     }
 
     /// An empty store.
@@ -132,9 +137,11 @@ impl StateSetup {
         factory: &dyn StoreFactory,
         expiry: Option<ExpiryRules>,
     ) -> Result<Arc<dyn Store>, StateError> {
-        let place = self.place(operator)?;
-        let store = factory.create(&place.directory.join("db"), expiry)?;
-        Ok(Arc::new(PlacedStore { store, _place: place }))
+        self.waiting.for_room(StateError::is_full_disk, || {
+            let place = self.place(operator)?;
+            let store = factory.create(&place.database(), expiry.clone())?;
+            Ok(PlacedStore::shared(store, place))
+        })
     }
 
     /// A store on the files of a saved one, which stay as they are.
@@ -145,8 +152,20 @@ impl StateSetup {
         factory: &dyn StoreFactory,
         expiry: Option<ExpiryRules>,
     ) -> Result<Arc<dyn Store>, StateError> {
+        self.waiting.for_room(StateError::is_full_disk, || {
+            self.try_link_store(saved, operator, factory, expiry.clone())
+        })
+    }
+
+    fn try_link_store(
+        &self,
+        saved: &SavedStore,
+        operator: &str,
+        factory: &dyn StoreFactory,
+        expiry: Option<ExpiryRules>,
+    ) -> Result<Arc<dyn Store>, StateError> {
         let place = self.place(operator)?;
-        let directory = place.directory.join("db");
+        let directory = place.database();
         let failed = |path: &Path, source| StateError::Directory {
             operator: operator.to_owned(),
             path: path.to_owned(),
@@ -163,7 +182,7 @@ impl StateSetup {
             linked.map_err(|source| failed(&file.path, source))?;
         }
         let store = factory.open(&directory, expiry, saved.identity)?;
-        Ok(Arc::new(PlacedStore { store, _place: place }))
+        Ok(PlacedStore::shared(store, place))
     }
 
     /// A saved store, for reading.
@@ -179,49 +198,5 @@ impl StateSetup {
             });
         };
         self.link_store(saved, operator, &**factory, None)
-    }
-}
-
-/// A directory that goes with its store.
-struct StorePlace {
-    disk: Arc<dyn Disk>,
-    directory: PathBuf,
-    _open: Arc<()>,
-}
-
-impl Drop for StorePlace {
-    fn drop(&mut self) {
-        if let Err(error) = self.disk.remove_directory(&self.directory) {
-            tracing::warn!(directory = %self.directory.display(), %error, "cannot remove a store; the next start does");
-        }
-    }
-}
-
-/// A store and its directory, which goes when the last user of the store does.
-struct PlacedStore {
-    // Dropped, and so closed, before its directory.
-    store: Box<dyn Store>,
-    _place: StorePlace,
-}
-
-impl Store for PlacedStore {
-    fn get_many(&self, keys: &[&[u8]], found: &mut dyn FnMut(usize, &[u8])) -> Result<(), StoreError> {
-        self.store.get_many(keys, found)
-    }
-
-    fn write(&self, entries: &EntryBatch) -> Result<(), StoreError> {
-        self.store.write(entries)
-    }
-
-    fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {
-        self.store.scan(from, visit)
-    }
-
-    fn pin(&self) -> Result<Option<PinnedFiles>, StoreError> {
-        self.store.pin()
-    }
-
-    fn set_now(&self, now: i64) {
-        self.store.set_now(now);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::cow::CowVec;
+use super::heap_size::pointed_to;
 use super::key::{Key, KeyEncoder, KeyHash};
 
 /// Bytes a row takes in the index: the row number and a control byte, at the load the table keeps on average.
@@ -46,6 +47,11 @@ impl<K: Key> KeyTable<K> {
         let encoder = RefCell::new(encoder);
         self.index.insert_unique(hash.0, row, |row| rehash(&mut encoder.borrow_mut(), &keys[*row as usize]));
         row
+    }
+
+    /// Bytes the key of `row` points to; 0 where there is none.
+    pub(crate) fn key_points_to(&self, row: u32) -> usize {
+        self.keys.as_slice().get(row as usize).map_or(0, pointed_to)
     }
 
     /// Takes `row` out of the index; false when it was not in it.

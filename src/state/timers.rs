@@ -2,7 +2,7 @@
 //!
 //! A timer is a (time, key) of one of two clocks; asking twice for the same is one timer. They fire in the order of
 //! time, then of the encoded key. The queues are persistent trees, so a snapshot shares them in constant time; they are
-//! on the heap on every backend, some 150 bytes a timer.
+//! on the heap on every backend, some 150 bytes a timer; more than fit into the memory of the state end the job.
 
 use std::sync::Arc;
 

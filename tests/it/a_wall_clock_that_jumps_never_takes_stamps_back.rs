@@ -3,11 +3,10 @@
 //!
 //! The wall clock is libfaketime's (Debian's `faketime`). Says so and passes where that is not installed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Averages, Demo, LineServer, Running, send};
+use crate::support::{Averages, Demo, LineServer, Running, WallClock, send};
 
 /// 2020-01-01, in milliseconds: before the machine's own time, long after 1970.
 const LONG_AFTER_1970_MS: i64 = 1_577_836_800_000;
@@ -15,50 +14,9 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// Readings between two changes of the clock, each in a batch of its own.
 const READINGS: usize = 20;
 
-fn library() -> Option<PathBuf> {
-    let mut folders = std::fs::read_dir("/usr/lib").ok()?.flatten();
-    folders.find_map(|folder| {
-        let library = folder.path().join("faketime/libfaketimeMT.so.1");
-        library.is_file().then_some(library)
-    })
-}
-
-/// A wall clock that a running program sees.
-struct WallClock {
-    library: PathBuf,
-    home: tempfile::TempDir,
-}
-
-impl WallClock {
-    /// Sets it to the machine's time and so many seconds.
-    fn set_off_by(&self, seconds: i64) {
-        // In one step: the program may read at any time.
-        let next = self.home.path().join("next");
-        std::fs::write(&next, format!("{seconds:+}\n")).unwrap();
-        std::fs::rename(next, self.file()).unwrap();
-    }
-
-    /// Sets it to the second of January 1970.
-    fn set_to_1970(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        self.set_off_by(DAY_SECONDS - i64::try_from(now).unwrap());
-    }
-
-    fn file(&self) -> PathBuf {
-        self.home.path().join("clock")
-    }
-
-    fn start(&self, server: &LineServer, directory: &Path) -> Running {
-        Demo::connect(server.address())
-            .journaled("always")
-            .args(["--interval", "1h"])
-            .checkpoint_dir(directory)
-            .env("LD_PRELOAD", &self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", self.file())
-            .env("FAKETIME_NO_CACHE", "1")
-            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .start()
-    }
+fn start(clock: &WallClock, server: &LineServer, directory: &Path) -> Running {
+    let demo = Demo::connect(server.address()).journaled("always").args(["--interval", "1h"]);
+    demo.checkpoint_dir(directory).envs(clock.environment()).start()
 }
 
 /// Sends readings one by one, each after the result of the one before.
@@ -84,15 +42,12 @@ fn stamps(directory: &Path) -> Vec<i64> {
 
 #[test]
 fn and_each_jump_is_reported_once() {
-    let Some(library) = library() else {
-        return println!("SKIPPED: no jumps of the clock: libfaketimeMT.so.1 is not installed");
-    };
-    let clock = WallClock { library, home: tempfile::tempdir().unwrap() };
+    let Some(clock) = WallClock::new() else { return };
     let directory = tempfile::tempdir().unwrap();
 
     clock.set_to_1970();
     let server = LineServer::start();
-    let running = clock.start(&server, directory.path());
+    let running = start(&clock, &server, directory.path());
     let mut client = server.accept();
     let mut results = 0;
     // The first reading of a key has no result.
@@ -113,7 +68,7 @@ fn and_each_jump_is_reported_once() {
 
     clock.set_to_1970();
     let server = LineServer::start();
-    let running = clock.start(&server, directory.path());
+    let running = start(&clock, &server, directory.path());
     let mut client = server.accept();
     results = 0;
     converse(&running, &mut client, &mut results);

@@ -12,6 +12,7 @@ use crate::runtime::Offset;
 use crate::runtime::progress::Work;
 use crate::runtime::restart::{RestartBudget, RestartStrategy, Verdict};
 use crate::runtime::settings::BATCHES_IN_FLIGHT_LIMIT;
+use crate::state::StateError;
 
 /// Batches under suspicion at once; the earliest is forgotten for one more.
 const SUSPECTS_MAX: usize = BATCHES_IN_FLIGHT_LIMIT;
@@ -77,11 +78,13 @@ impl Failures {
     /// Judges a failure at `now`.
     pub(crate) fn judge(&mut self, failure: &Failure, now: Instant) -> Decision {
         self.count += 1;
-        // State that does not fit will not fit the next time either.
-        if matches!(failure.cause, OperatorError::State(_)) {
+        let is_store = matches!(failure.cause, OperatorError::State(StateError::Store(_)));
+        // State that does not fit will not fit the next time either; a store is built anew.
+        if matches!(failure.cause, OperatorError::State(_)) && !(is_store && failure.work.is_some()) {
             return Decision::GiveUp;
         }
-        let poison = failure.work.and_then(|work| self.suspect(work));
+        // No frame is to blame for a store that failed.
+        let poison = failure.work.filter(|_| !is_store).and_then(|work| self.suspect(work));
         if poison.is_some() {
             self.budget.forgive();
         }
@@ -140,6 +143,26 @@ mod tests {
             assert!(failures.suspects().is_empty(), "another frame of the batch begins at one");
         }
         assert_eq!(failures.count(), 15);
+    }
+
+    #[test]
+    fn a_store_that_fails_is_built_anew_and_no_frame_is_blamed() {
+        let store = || crate::state::StoreError {
+            store: "sled",
+            path: "work".into(),
+            reason: "no more".into(),
+            is_full: false,
+        };
+        let mut failures = failures(100);
+        for _ in 0..10 {
+            let cause = OperatorError::State(store().into());
+            let failure = Failure { cause, ..failure(5, None) };
+            assert_eq!(failures.judge(&failure, Instant::now()), rewind(None));
+            assert!(failures.suspects().is_empty());
+        }
+        let cause = OperatorError::State(store().into());
+        let opening = Failure { cause, work: None, ..failure(5, None) };
+        assert_eq!(failures.judge(&opening, Instant::now()), Decision::GiveUp, "nothing was built yet");
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! | any other actor ends | `LIVENESS_INTERVAL` | the job ends |
 //!
 //! The watchdog sees everything a batch runs through: closures, `process`, formats, the drop of operators that failed.
+//! While some thread waits for the disk of its state (`state::waiting`, ten minutes at most when that is full) it judges nobody.
 //! It does not see what hangs while the job is restored (an `open`, the drop of operators that did not fail) or while a
 //! checkpoint is written (serializing state).
 

@@ -73,6 +73,12 @@ impl JobSupervisor {
             return;
         }
         let Some(deployments) = &mut self.deployments else { return };
+        if deployments.waits_for_disk() {
+            if self.watchdog.pass_over() {
+                tracing::warn!(longer_than = ?timeout, "a subtask waits for the disk of its state");
+            }
+            return;
+        }
         let subtasks = deployments.current().subtasks();
         let Some(hung) = self.watchdog.look(subtasks.iter().map(|subtask| &*subtask.progress)) else {
             return;

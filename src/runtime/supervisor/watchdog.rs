@@ -21,6 +21,8 @@ pub(crate) struct Hung {
 #[derive(Debug, Default)]
 pub(crate) struct Watchdog {
     seen: Vec<Option<(Beat, u32)>>,
+    /// Looks in a row that were passed over.
+    passed: u32,
 }
 
 impl Watchdog {
@@ -31,6 +33,7 @@ impl Watchdog {
 
     /// Looks at every subtask. Of those that hang, abandons and returns the one at the earliest batch.
     pub(crate) fn look<'p>(&mut self, subtasks: impl IntoIterator<Item = &'p Progress>) -> Option<Hung> {
+        self.passed = 0;
         let mut suspects = Vec::new();
         let before = std::mem::take(&mut self.seen);
         for (subtask, progress) in subtasks.into_iter().enumerate() {
@@ -52,6 +55,14 @@ impl Watchdog {
         suspects.into_iter().find_map(|(_, subtask, beat, progress)| {
             progress.abandon_at(beat).map(|work| Hung { subtask, work })
         })
+    }
+
+    /// Passes a look over, since a subtask may be waiting for the disk: nobody is suspected any more. True once in a row, when
+    /// the timeout has gone by so.
+    pub(crate) fn pass_over(&mut self) -> bool {
+        self.forget();
+        self.passed = self.passed.saturating_add(1);
+        self.passed == LOOKS_MAX
     }
 
     /// The subtasks are others from now on.
@@ -91,6 +102,22 @@ mod tests {
             assert_eq!(watchdog.look([&progress]), None);
             assert_eq!(watchdog.look([&progress]), None);
         }
+    }
+
+    #[test]
+    fn a_look_that_is_passed_over_clears_everybody() {
+        let stuck = Progress::default();
+        stuck.begin(work(7, None)).unwrap();
+        let mut watchdog = Watchdog::default();
+        for _ in 0..LOOKS_MAX {
+            assert_eq!(watchdog.look([&stuck]), None);
+        }
+        let told: Vec<bool> = (0..2 * LOOKS_MAX).map(|_| watchdog.pass_over()).collect();
+        assert_eq!(told.iter().filter(|told| **told).count(), 1, "it is told once");
+        for _ in 0..LOOKS_MAX {
+            assert_eq!(watchdog.look([&stuck]), None);
+        }
+        assert!(watchdog.look([&stuck]).is_some());
     }
 
     #[test]

@@ -51,6 +51,11 @@ pub(crate) trait Store: Send + Sync {
     /// checkpoints are written as parts.
     fn pin(&self) -> Result<Option<PinnedFiles>, StoreError>;
 
+    /// Whether it takes writes again by itself once a full disk has room; if not, it has to be built anew.
+    fn outlives_full_disk(&self) -> bool {
+        true
+    }
+
     /// Tells the clean-up in compactions what time it is, in milliseconds.
     fn set_now(&self, _now: i64) {}
 }
@@ -189,6 +194,17 @@ impl EntryBatch {
             entry_bytes: is_there.then(|| u32::try_from(entry_bytes).expect("an entry is below 4 GiB")),
         });
         Ok(is_there)
+    }
+
+    /// Adds an entry as it is.
+    pub(crate) fn put(&mut self, group: KeyGroup, key: &[u8], entry: &[u8]) {
+        let pushed = self.push(group, key, |out| {
+            out.extend_from_slice(entry);
+            Ok::<bool, std::convert::Infallible>(true)
+        });
+        match pushed {
+            Ok(is_there) => debug_assert!(is_there),
+        }
     }
 
     /// Puts the entries in the order of their keys. A key occurs once.

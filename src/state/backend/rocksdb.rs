@@ -10,6 +10,7 @@
 //! | index and filter | partitioned, top level pinned | a flat one is evicted whole once it outgrows the cache, and every read loads it again |
 //! | filter | bloom, 10 bits a key | a new key costs no read |
 //! | write buffers | charged to the cache, no stall | the subtask flushes in batches and is slowed by them |
+//! | write stalls | waited for here (`no_slowdown`), no gradual slowing | a write that waits inside keeps the recovery from a full disk from flushing: both wait for ever |
 //! | compression | LZ4, Zstandard at level 1 in the last level | what is read often is cheap to unpack |
 //! | table files | 8 MiB | a checkpoint ships what changed in small pieces |
 //! | block size | 4 KiB | point reads of small entries |
@@ -27,12 +28,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, Direction,
-    IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use super::{EntryBatch, EntryVisitor, PinnedFiles, Store, StoreBudget, StoreError, StoreFactory};
@@ -59,6 +61,12 @@ const WRITE_BUFFER_MIN: u64 = 1 << 20;
 /// Bytes of entries in one write to the database.
 const WRITE_BYTES: usize = 1 << 20;
 const READAHEAD_BYTES: usize = 256 << 10;
+/// Table files in the first level at which writes wait for compactions.
+const LEVEL_0_FILES_MAX: i32 = 36;
+/// Pause between two tries while the database takes no writes.
+const STALL_PAUSE: Duration = Duration::from_millis(1);
+/// How long the database may take no writes before that is an error.
+const STALL_MAX: Duration = Duration::from_secs(600);
 
 /// Opens databases that share a cache.
 pub(crate) struct RocksDbFactory {
@@ -104,6 +112,8 @@ impl RocksDbFactory {
         options.set_level_compaction_dynamic_level_bytes(true);
         options.set_target_file_size_base(TABLE_FILE_BYTES);
         options.set_max_bytes_for_level_base(LEVEL_BASE_BYTES);
+        options.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_MAX);
+        options.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_bottommost_compression_options(-14, ZSTD_LEVEL, 0, 0, true);
@@ -193,6 +203,23 @@ impl RocksDbStore {
     fn failed(&self, error: &rocksdb::Error) -> StoreError {
         failed(&self.directory, error)
     }
+
+    /// Writes once the database takes writes: while its buffers are full it is asked again and again.
+    fn write_unstalled(&self, batch: &WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        options.set_no_slowdown(true);
+        let since = Instant::now();
+        loop {
+            // The crate takes what it writes.
+            match self.database.write_opt(WriteBatch::from_data(batch.data()), &options) {
+                Err(error) if error.kind() == ErrorKind::Incomplete && since.elapsed() < STALL_MAX => {
+                    std::thread::sleep(STALL_PAUSE);
+                }
+                outcome => return outcome.map_err(|error| self.failed(&error)),
+            }
+        }
+    }
 }
 
 fn failed(path: &Path, error: &rocksdb::Error) -> StoreError {
@@ -213,8 +240,6 @@ impl Store for RocksDbStore {
     }
 
     fn write(&self, entries: &EntryBatch) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.disable_wal(true);
         let mut batch = WriteBatch::default();
         for (key, entry) in entries.iter() {
             match entry {
@@ -222,11 +247,11 @@ impl Store for RocksDbStore {
                 None => batch.delete(key),
             }
             if batch.size_in_bytes() >= WRITE_BYTES {
-                let full = std::mem::take(&mut batch);
-                self.database.write_opt(full, &options).map_err(|error| self.failed(&error))?;
+                self.write_unstalled(&batch)?;
+                batch.clear();
             }
         }
-        self.database.write_opt(batch, &options).map_err(|error| self.failed(&error))
+        self.write_unstalled(&batch)
     }
 
     fn scan(&self, from: &[u8], visit: EntryVisitor<'_>) -> Result<(), StoreError> {

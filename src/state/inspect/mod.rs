@@ -8,7 +8,7 @@ mod rendering;
 mod shape;
 
 pub(crate) use part_stream::{PartItem, PartStream};
-pub(crate) use rendering::{Renderer, json_text};
+pub(crate) use rendering::Renderer;
 pub(crate) use shape::Shape;
 
 use std::ops::ControlFlow;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Shape;
+use crate::json;
 use crate::state::cell::Walk;
 use crate::state::descriptor::{StateKind, StateSchema};
 use crate::state::list_state::SavedList;
@@ -36,8 +37,9 @@ impl ItemRenderer {
     /// JSON of the value, or its type and bytes.
     fn json(&self, bytes: &[u8]) -> String {
         let known = self.shape.as_ref().and_then(|shape| shape.json(bytes));
-        known
-            .unwrap_or_else(|| format!(r#"{{"type":{},"hex":"{}"}}"#, json_text(&self.type_name), hex(bytes)))
+        known.unwrap_or_else(|| {
+            format!(r#"{{"type":{},"hex":"{}"}}"#, json::text(&self.type_name), hex(bytes))
+        })
     }
 }
 
@@ -92,7 +94,7 @@ impl Renderer {
             if out.len() > 1 {
                 out.push(',');
             }
-            write!(out, "{}:", json_text(&state.schema.name)).ok()?;
+            write!(out, "{}:", json::text(&state.schema.name)).ok()?;
             state.append(cell, &mut out)?;
         }
         out.push('}');
@@ -146,21 +148,6 @@ fn stamped(stamp: Option<i64>, value: String) -> String {
         None => value,
         Some(stamp) => format!(r#"{{"updated_ms":{stamp},"value":{value}}}"#),
     }
-}
-
-/// Text as a JSON string.
-pub(crate) fn json_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => write!(out, "\\u{:04x}", u32::from(c)).expect("a string takes all"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::json_text;
+use crate::json;
 
 /// Names and lists nested deeper than this are not looked into.
 const DEPTH_MAX: usize = 32;
@@ -109,7 +109,7 @@ impl Shape {
                 let length = usize::try_from(varint(bytes)?).ok()?;
                 let (text, rest) = bytes.split_at_checked(length)?;
                 *bytes = rest;
-                out.push_str(&json_text(std::str::from_utf8(text).ok()?));
+                out.push_str(&json::text(std::str::from_utf8(text).ok()?));
             }
             Self::Option(value) => match take::<1>(bytes)? {
                 [0] => out.push_str("null"),

@@ -15,6 +15,7 @@ mod server;
 mod tree;
 mod volume;
 mod wait;
+mod wall_clock;
 
 pub(crate) use averages::{Averages, lines_of};
 pub(crate) use checkpoints::CheckpointFolder;
@@ -31,3 +32,4 @@ pub(crate) use server::{LineServer, send};
 pub(crate) use tree::files_below;
 pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until, wait_until_within};
+pub(crate) use wall_clock::WallClock;

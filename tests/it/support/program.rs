@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 use super::descriptors::start_child;
 use super::memory_cgroup::MemoryCgroup;
 use super::server::LineServer;
-use super::wait::wait_until;
+use super::wait::{LOOK_INTERVAL, WAIT_MAX, wait_until};
 
 /// A command line `tidegate demo …`, with a home directory of its own.
 pub(crate) struct Demo {
@@ -24,13 +25,15 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn new() -> Self {
-        let home = tempfile::tempdir().expect("there is a temporary directory");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command
-            .args(["demo", "--journal-sync", "none"])
-            .env("HOME", home.path())
-            .env_remove("XDG_DATA_HOME")
-            .current_dir(home.path());
+        command.args(["demo", "--journal-sync", "none"]);
+        Self::of(command)
+    }
+
+    /// Another command line, run in the same way.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let home = tempfile::tempdir().expect("there is a temporary directory");
+        command.env("HOME", home.path()).env_remove("XDG_DATA_HOME").current_dir(home.path());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self { command, home }
     }
@@ -55,8 +58,11 @@ impl Demo {
         self
     }
 
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
-        self.command.env(name, value);
+    pub(crate) fn envs(
+        mut self,
+        variables: impl IntoIterator<Item = (&'static str, std::ffi::OsString)>,
+    ) -> Self {
+        self.command.envs(variables);
         self
     }
 
@@ -226,6 +232,11 @@ impl Running {
         self.stdout.as_ref().expect("the results are captured").line_count()
     }
 
+    /// The whole result lines so far.
+    pub(crate) fn output(&self) -> String {
+        self.stdout.as_ref().expect("the results are captured").text()
+    }
+
     /// Waits for `count` result lines.
     pub(crate) fn wait_for_outputs(&self, count: usize) {
         self.wait_for(&format!("{count} results"), || self.output_count() >= count);
@@ -248,6 +259,13 @@ impl Running {
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the program can be signalled");
+    }
+
+    /// Bytes of anonymous memory the process has; `None` when it has ended.
+    pub(crate) fn anonymous_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        Some(line.split_whitespace().next()?.parse::<u64>().ok()? << 10)
     }
 
     /// Waits until a stop signal has reached every thread.
@@ -291,16 +309,21 @@ impl Running {
     }
 
     /// Waits for the end.
-    pub(crate) fn wait(mut self) -> Ended {
+    pub(crate) fn wait(self) -> Ended {
+        self.wait_within(WAIT_MAX, |_| {})
+    }
+
+    /// Waits for the end of a long run, and meanwhile has a look at it again and again.
+    pub(crate) fn wait_within(mut self, limit: Duration, mut look: impl FnMut(&Self)) -> Ended {
         let mut status: Option<ExitStatus> = None;
-        let Self { child, stderr, .. } = &mut self;
-        wait_until(
-            || {
-                status = child.try_wait().expect("a child can be waited for");
-                status.is_some()
-            },
-            || format!("the program did not end; the log:\n{}", stderr.text()),
-        );
+        let start = Instant::now();
+        while status.is_none() {
+            look(&self);
+            let log = || self.stderr.text();
+            assert!(start.elapsed() < limit, "the program did not end; the log:\n{}", log());
+            std::thread::sleep(LOOK_INTERVAL);
+            status = self.child.try_wait().expect("a child can be waited for");
+        }
         let stdout = self.stdout.take().map(Capture::finish).unwrap_or_default();
         let stderr = std::mem::replace(&mut self.stderr, Capture::start(std::io::empty())).finish();
         Ended { code: status.and_then(|status| status.code()), stdout, stderr }
@@ -348,7 +371,7 @@ impl Ended {
 
     /// The rejections reported at the end: place, cause and count.
     pub(crate) fn rejected(&self) -> Vec<(String, String, u64)> {
-        let lines = self.logs("readings rejected");
+        let lines = self.logs(" readings rejected place=");
         let parse = |line: &String| {
             let count = field(line, "count").parse().expect("a count is a number");
             (field(line, "place"), field(line, "cause"), count)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Time between two looks at a condition.
-const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+pub(crate) const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Returns when `condition` holds.
 ///

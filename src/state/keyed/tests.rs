@@ -1,4 +1,6 @@
 use super::*;
+use crate::state::key_group::GroupSet;
+use crate::state::restore::SavedPart;
 use crate::state::{ValueState, ValueStateDescriptor};
 
 fn state(range: KeyGroupRange) -> (KeyedState<i64>, ValueState<i64>) {
@@ -168,4 +170,19 @@ fn one_name_twice_is_refused() {
     let (mut state, _) = state(all());
     let again = state.registry().value(&ValueStateDescriptor::<u8>::new("v"));
     assert!(matches!(again, Err(StateError::DuplicateName { .. })));
+}
+
+#[test]
+fn more_timers_than_memory_are_an_error() {
+    let mut setup = StateSetup::heap();
+    setup.bytes_max = 150_000;
+    let mut state = KeyedState::<i64>::new("op".into(), all(), MaxParallelism::default(), Arc::new(setup));
+    state.open(&[], 0, 1, 0).unwrap();
+    for time in 0..1000 {
+        state.timers.set(crate::state::TimeDomain::EventTime, time, &[1]);
+    }
+    state.end_batch(0).unwrap();
+    state.timers.set(crate::state::TimeDomain::EventTime, 1000, &[1]);
+    let error = state.end_batch(0).unwrap_err().to_string();
+    assert!(error.contains("1001 timers") && error.contains("enough for 1000"), "{error}");
 }
