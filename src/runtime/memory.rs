@@ -12,9 +12,9 @@ const FIXED_BYTES: u64 = 12 << 20;
 const BATCH_COPIES: u64 = 4;
 /// Bytes on the heap for each byte of sled's cache setting, which counts pages as they are on disk: measured 12.
 const SLED_CACHE_COST: u64 = 16;
-/// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, zstd's tables, and the remote's
-/// threads and connections.
-const REMOTE_BYTES: u64 = 8 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
+/// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, its bases, zstd's tables, and the
+/// remote's threads and connections.
+const REMOTE_BYTES: u64 = 16 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
 /// sled's pages get one part in this many of the budget. Its page table, which cannot be bounded, takes some 60 bytes a
 /// key and needs most of the rest.
 const SLED_PAGES_SHARE: u64 = 8;

@@ -18,6 +18,8 @@ pub(crate) const CHUNK_BYTES_MAX: u32 = 4 << 20;
 const ZSTD_LEVEL: i32 = 3;
 /// Window of zstd, as a power of two of bytes, that spans a chunk and its bases.
 const BASE_WINDOW_LOG: u32 = 22;
+/// Places of the bases that zstd knows, as a power of two: with few it finds again only by chance where a change ends.
+const BASE_HASH_LOG: u32 = 19;
 /// A chunk packed to less than this share of its bytes is not packed again to see whether it gains by its bases.
 const WORTH_SHARE: usize = 16;
 
@@ -88,9 +90,16 @@ impl Packing {
         bases: &[PlainChunk],
         dictionary: &[u8],
     ) -> Option<Vec<u8>> {
-        let mut compressor = zstd::bulk::Compressor::with_dictionary(ZSTD_LEVEL, dictionary).ok()?;
+        let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?;
         compressor.set_parameter(CParameter::WindowLog(BASE_WINDOW_LOG)).ok()?;
+        compressor.set_parameter(CParameter::HashLog(BASE_HASH_LOG)).ok()?;
+        compressor.context_mut().ref_prefix(dictionary).ok()?;
         let packed = compressor.compress(bytes).ok()?;
+        // What begins like a dictionary of zstd's own is read as one.
+        let mut decompressor = zstd::bulk::Decompressor::with_dictionary(dictionary).ok()?;
+        if decompressor.decompress(&packed, bytes.len()).ok()? != bytes {
+            return None;
+        }
         if packed.len() > bytes.len() / WORTH_SHARE {
             let alone = zstd::bulk::compress(bytes, ZSTD_LEVEL).ok()?;
             if packed.len() > alone.len() / 2 {
