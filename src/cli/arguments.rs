@@ -88,7 +88,7 @@ pub struct SavepointArguments {
     #[arg(long, value_name = "DIR", visible_alias = "checkpoint-dir")]
     pub data_dir: PathBuf,
 
-    /// The savepoint's directory, which must not exist yet [default: the next number in DIR/<job>/savepoints]
+    /// The savepoint's directory, which must not exist yet [default: the next number in `savepoints` of the job's folder]
     #[arg(long, value_name = "PATH")]
     pub to: Option<PathBuf>,
 

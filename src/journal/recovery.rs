@@ -52,7 +52,7 @@ pub(crate) struct Recovered {
     /// Lines of each client that asked for acknowledgements, in the batches from the one needed on; as far as read when
     /// none is.
     pub(crate) clients: BTreeMap<Arc<str>, u64>,
-    /// Bytes behind the last valid record that were not zero: a torn tail.
+    /// Bytes behind the last valid record that were not zero: a torn tail. At least 1 for a last segment without a header.
     pub(crate) torn_bytes: u64,
     pub(crate) corruption: Option<Corruption>,
 }
@@ -163,10 +163,13 @@ fn read_segment(
     let Some((header, seed)) = SegmentHeader::decode(bytes) else {
         let only_zeros_behind =
             bytes.get(HEADER_BYTES..).is_none_or(|rest| rest.iter().all(|byte| *byte == 0));
-        return match next_base {
-            None if only_zeros_behind => Ok(()),
-            _ => Err((0, "the header is damaged")),
-        };
+        if next_base.is_some() || !only_zeros_behind {
+            return Err((0, "the header is damaged"));
+        }
+        // Nothing tells a segment that never had a header from one that lost everything.
+        let written = bytes.iter().filter(|byte| **byte != 0).count() as u64;
+        recovered.torn_bytes = written.max(1);
+        return Ok(());
     };
     if header.job != job_identity(job) || header.base_offset != segment.base {
         return Err((0, "the header belongs to another job or another place"));
