@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Averages, Demo, LineServer, Running, send};
+use crate::support::{Averages, Demo, LineServer, Running, send, skip};
 
 /// 2020-01-01, in milliseconds: before the machine's own time, long after 1970.
 const LONG_AFTER_1970_MS: i64 = 1_577_836_800_000;
@@ -85,7 +85,7 @@ fn stamps(directory: &Path) -> Vec<i64> {
 #[test]
 fn and_each_jump_is_reported_once() {
     let Some(library) = library() else {
-        return println!("SKIPPED: no jumps of the clock: libfaketimeMT.so.1 is not installed");
+        return skip("jumps of the clock", "libfaketimeMT.so.1 is not installed");
     };
     let clock = WallClock { library, home: tempfile::tempdir().unwrap() };
     let directory = tempfile::tempdir().unwrap();

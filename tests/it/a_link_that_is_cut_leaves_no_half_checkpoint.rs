@@ -1,0 +1,70 @@
+//! The link to the remote is cut at random bytes, in the middle of requests and of answers: whoever looks at the remote at
+//! any time finds whole checkpoints only, and the last one gets there.
+
+use crate::support::{
+    Averages, Device, Kind, Proxy, Random, RemoteServer, send_readings, wait_until, wait_until_shipped,
+};
+
+const KEYS: usize = 200;
+const READINGS: usize = 100;
+const CUTS: usize = 12;
+/// Most bytes that pass between two cuts: those of some calls with their headers.
+const BYTES_MAX: usize = 20_000;
+
+fn is_never_seen(kind: Kind) {
+    let Some(server) = RemoteServer::start(kind) else { return };
+    let mut random = Random::seeded();
+    let proxy = Proxy::start(server.address());
+    let device = Device::of(&server).with_remote(server.uri_at(proxy.address()));
+    let mut model = Averages::default();
+    let running = device.demo().start();
+    let mut take_in = |random: &mut Random| {
+        let readings: Vec<_> = (0..READINGS).map(|_| random.reading(KEYS)).collect();
+        model.add_all(&readings);
+        send_readings(&running, &readings, &model);
+    };
+    take_in(&mut random);
+    running.wait_for_log("checkpoint shipped");
+    for _ in 0..CUTS {
+        proxy.cut_after(random.within(1..BYTES_MAX) as u64);
+        wait_until(
+            || {
+                // Something to ship, until the cut.
+                take_in(&mut random);
+                proxy.has_cut()
+            },
+            || "nothing was sent".to_owned(),
+        );
+        let (code, stdout, stderr) = device.verify(&server.uri());
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+    }
+    wait_until_shipped(&running);
+    let killed = running.kill();
+    assert_eq!(killed.stdout, model.outputs);
+    device.lose_data();
+    let restored = device.demo().start();
+    let line = restored.wait_for_log("restored from the remote");
+    let readings = model.outputs.lines().count() + model.key_count();
+    assert!(line.contains(&format!("readings={readings} ")), "{readings}: {line}");
+}
+
+#[test]
+fn on_s3() {
+    is_never_seen(Kind::S3);
+}
+
+#[test]
+fn on_webdav() {
+    is_never_seen(Kind::WebDav);
+}
+
+#[test]
+fn on_sftp() {
+    is_never_seen(Kind::Sftp);
+}
+
+/// Only the talk with the name node; blocks go to the data node past the proxy.
+#[test]
+fn on_hdfs() {
+    is_never_seen(Kind::Hdfs);
+}
