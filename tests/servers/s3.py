@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 host, port, recording = sys.argv[1:]
 os.environ["MOTO_RECORDER_FILEPATH"] = recording
 
-from moto.moto_api._internal import recorder  # noqa: E402
+from moto.moto_api import recorder  # noqa: E402
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: E402
 from moto.server import main  # noqa: E402
 from werkzeug.test import Client  # noqa: E402
