@@ -58,8 +58,8 @@ mod state;
 mod stream;
 
 pub use checkpoint::{
-    ArchiveError, ArchiveKey, CheckpointError, CheckpointId, Connectivity, Savepoint, SavepointError,
-    ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow, Verification,
+    ArchiveCipher, ArchiveError, ArchiveKey, Backlog, CheckpointError, CheckpointId, Connectivity, Retention,
+    Savepoint, SavepointError, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow, Verification,
 };
 pub use journal::JournalError;
 pub use metrics::RejectCause;

@@ -23,11 +23,12 @@ mod savepoint;
 mod spool;
 
 pub(crate) use archive::{
-    Archive, ChunkSizes, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step, Turn, Wanted,
+    Archive, ChunkSizes, Fetched, MarkFile, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step,
+    Turn, Wanted, files_of,
 };
 pub use archive::{
-    ArchiveError, ArchiveKey, Connectivity, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow,
-    Verification,
+    ArchiveCipher, ArchiveError, ArchiveKey, Backlog, Connectivity, Retention, ShippingStatus, Trust,
+    Unusable, UploadLimits, UploadWindow, Verification,
 };
 pub use error::{CheckpointError, SavepointError};
 pub(crate) use heap::HeapStore;
@@ -35,7 +36,7 @@ pub(crate) use history::History;
 pub(crate) use inspection::{Inspection, InspectionError};
 pub(crate) use manifest::{Manifest, PartEntry, SinkPosition};
 pub(crate) use pending::{PendingCheckpoint, Progress};
-pub(crate) use pins::Pins;
+pub(crate) use pins::{Pins, Reached};
 pub use savepoint::Savepoint;
 pub(crate) use savepoint::{SavepointDraft, read_savepoint, remove_unfinished};
 pub(crate) use spool::Spool;

@@ -7,7 +7,28 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Manifest, PartEntry};
+use crate::runtime::Offset;
+
+/// How far a job had come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reached {
+    /// The last batch.
+    pub(crate) offset: Offset,
+    /// Readings up to and with it.
+    pub(crate) readings: u64,
+    /// Lines taken from each client that asked for acknowledgements.
+    pub(crate) clients: Vec<(String, u64)>,
+}
+
+impl Reached {
+    pub(crate) fn of(manifest: &Manifest) -> Self {
+        let Manifest { offset, readings, clients, .. } = manifest;
+        Self { offset: *offset, readings: *readings, clients: clients.clone() }
+    }
+}
 
 /// Shared by the spool and the shipper.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +40,8 @@ struct Pinned {
     shipping: Option<Manifest>,
     /// Checkpoints that were offered and replaced by newer ones before their turn came.
     skipped: u64,
+    /// Where the newest checkpoint offered is.
+    reached: Option<Reached>,
 }
 
 impl Pins {
@@ -29,6 +52,7 @@ impl Pins {
     /// Offers a completed checkpoint; one that was offered before and not taken is let go.
     pub(crate) fn offer(&self, manifest: &Manifest) {
         let mut pinned = self.pinned();
+        pinned.reached = Some(Reached::of(manifest));
         if pinned.offered.replace(manifest.clone()).is_some() {
             pinned.skipped += 1;
         }
@@ -50,6 +74,11 @@ impl Pins {
     /// True when a checkpoint waits.
     pub(crate) fn is_waiting(&self) -> bool {
         self.pinned().offered.is_some()
+    }
+
+    /// Where the newest checkpoint offered is.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.pinned().reached.clone()
     }
 
     /// Number of checkpoints that were never taken because newer ones came.

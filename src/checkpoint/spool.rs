@@ -257,6 +257,15 @@ impl Spool {
         Ok(())
     }
 
+    /// Removes checkpoints beyond those that are kept, without a new one.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Directory`]; what could not be removed is tried again after the next checkpoint.
+    pub(crate) fn prune(&self) -> Result<(), CheckpointError> {
+        let failed = |source| CheckpointError::Directory { path: self.manifests.clone(), source };
+        self.collect_garbage().map_err(failed)
+    }
+
     fn is_quarantined(&self, id: CheckpointId) -> bool {
         self.disk.open(&self.quarantine.join(manifest_name(id))).is_ok()
     }

@@ -19,9 +19,10 @@ Exit codes:
        take a savepoint of
   70   an operator kept failing or hanging, its state is at its limit, the runtime failed, or `journal`, `checkpoint`,
        `restore`, `replay` or `state` found damage
-  73   the checkpoint directory cannot be used
+  73   the checkpoint directory cannot be used, or has no room for what is restored
   74   results, state, the last checkpoint or a savepoint could not be written
-  78   a setting is wrong, the saved state does not fit the job, or `replay` or `state` lacks what is asked for
+  78   a setting is wrong, the saved state does not fit the job, the remote was set back or belongs to another device
+       now, or `checkpoint`, `replay`, `restore` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
 /// A stream-processing runtime for edge devices.
@@ -52,7 +53,7 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Restore(RestoreArguments),
 
-    /// Look at the checkpoints of a data directory or on a remote
+    /// Look at the checkpoints of a data directory or on a remote, ship one, or remove older ones
     #[command(after_help = EXIT_CODES)]
     Checkpoint(CheckpointCommand),
 
@@ -146,9 +147,29 @@ pub struct ArchiveArguments {
     #[arg(long, value_name = "FILE", help_heading = "Remote")]
     pub remote_key: Option<PathBuf>,
 
+    /// File with the key that encrypts what is on the remote; the same form
+    #[arg(long, value_name = "FILE", help_heading = "Remote")]
+    pub remote_encryption_key: Option<PathBuf>,
+
     /// Believe whoever can write to the remote
     #[arg(long, help_heading = "Remote")]
     pub allow_unsigned: bool,
+}
+
+/// What stays on a remote.
+#[derive(Debug, Args)]
+pub struct RetentionArguments {
+    /// Checkpoints kept on the remote: the newest [default: 3]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Remote")]
+    pub remote_retain: Option<u16>,
+
+    /// Beside them the last of each of so many days (UTC) [default: 0]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(..=1000), help_heading = "Remote")]
+    pub remote_retain_daily: Option<u16>,
+
+    /// And of each of so many weeks [default: 0]
+    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(..=1000), help_heading = "Remote")]
+    pub remote_retain_weekly: Option<u16>,
 }
 
 /// Arguments of `tidegate restore`.
@@ -174,6 +195,14 @@ pub struct RestoreArguments {
     #[arg(long, value_name = "ID")]
     pub id: Option<u64>,
 
+    /// The newest on the remote must be of this generation at least: for a directory that has seen nothing yet
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub min_generation: u64,
+
+    /// With --list: one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+
     /// Read and verify every byte, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -192,6 +221,22 @@ pub struct CheckpointCommand {
 
     /// A data directory, or a remote such as file:///mnt/backup
     pub place: String,
+
+    /// With `ship` and `prune`: the remote
+    #[arg(long, value_name = "URI", help_heading = "Remote")]
+    pub remote: Option<String>,
+
+    /// What stays.
+    #[command(flatten)]
+    pub retention: RetentionArguments,
+
+    /// With `ship` and `prune`: although another device has taken over this one's identity
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub take_over: bool,
+
+    /// With `prune` of a data directory: checkpoints kept
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub retain: u16,
 
     /// The archive.
     #[command(flatten)]
@@ -215,6 +260,10 @@ pub enum CheckpointAction {
     Show,
     /// Read every byte; exit 70 when something is damaged
     Verify,
+    /// Ship the newest checkpoint of a stopped job to --remote
+    Ship,
+    /// Remove older checkpoints of a stopped job: from the data directory, or with --remote from there
+    Prune,
 }
 
 /// Arguments of `tidegate replay`.
@@ -386,9 +435,9 @@ pub struct DemoArguments {
     #[arg(long, value_name = "TIME", requires = "remote", help_heading = "Remote")]
     pub remote_interval: Option<Interval>,
 
-    /// Checkpoints kept on the remote [default: 3]
-    #[arg(long, value_name = "N", requires = "remote", value_parser = clap::value_parser!(u16).range(1..=1000), help_heading = "Remote")]
-    pub remote_retain: Option<u16>,
+    /// What stays on the remote.
+    #[command(flatten)]
+    pub retention: RetentionArguments,
 
     /// Most bytes sent a second, on average, such as 32KiB
     #[arg(long, value_name = "SIZE", requires = "remote", help_heading = "Remote")]
@@ -409,6 +458,10 @@ pub struct DemoArguments {
     /// Restore also what is older than what this device has seen
     #[arg(long, requires = "remote", help_heading = "Remote")]
     pub accept_rollback: bool,
+
+    /// Restore only when the newest on the remote is of this generation at least
+    #[arg(long, value_name = "N", requires = "remote", default_value_t = 0, help_heading = "Remote")]
+    pub min_generation: u64,
 
     /// Parallel subtasks of each stage
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]

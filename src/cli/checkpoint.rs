@@ -1,19 +1,21 @@
-//! `tidegate checkpoint`: look at checkpoints, here or on a remote; changes nothing.
+//! `tidegate checkpoint`: look at checkpoints, here or on a remote. `ship` and `prune`, which change something, are in
+//! `ship`.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::{CheckpointAction, CheckpointCommand};
 use super::running_average::JOB;
-use super::{archive, logging};
-use crate::checkpoint::{CheckpointId, History, Manifest, Restorer};
+use super::{archive, logging, ship};
+use crate::checkpoint::{CheckpointError, CheckpointId, History, Manifest, MarkFile, Restorer, files_of};
 use crate::disk::{Disk, RealDisk};
 use crate::remote::RemoteUri;
-use crate::runtime::{OpenRemote, wall_time};
+use crate::runtime::{JobError, OpenRemote, wall_time};
 
 pub(super) fn run(command: &CheckpointCommand) -> anyhow::Result<()> {
     logging::start(LevelFilter::WARN);
@@ -22,25 +24,42 @@ pub(super) fn run(command: &CheckpointCommand) -> anyhow::Result<()> {
         let remote = archive::open(&command.place, &command.archive, JOB)?;
         return match command.action {
             CheckpointAction::List => list_remote(&remote, id, command.json),
-            CheckpointAction::Show => show_remote(&remote, id),
+            CheckpointAction::Show => show_remote(&remote, id, command.json),
             CheckpointAction::Verify => verify_remote(&remote, id, command.json),
+            CheckpointAction::Ship | CheckpointAction::Prune => {
+                let why = "give the data directory of a stopped job, and its remote with --remote";
+                Err(JobError::Configuration(why.to_owned()).into())
+            }
         };
     }
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let directory = Path::new(&command.place);
-    let names = disk.list(directory).with_context(|| format!("cannot list {}", directory.display()))?;
-    let directory =
-        if names.iter().any(|name| name == JOB) { directory.join(JOB) } else { directory.to_owned() };
-    let history = History::read(disk, &directory, JOB)?;
-    let manifests = history.manifests().iter().rev();
-    let wanted = manifests.filter(|manifest| id.is_none_or(|id| id == manifest.id));
     let mut out = std::io::stdout().lock();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    let directory = match command.action {
+        CheckpointAction::Ship => return ship::ship(command, &mut out),
+        CheckpointAction::Prune => return ship::prune(command, &mut out),
+        _ => job_folder(&*disk, Path::new(&command.place))?,
+    };
+    let history = History::read(Arc::clone(&disk), &directory, JOB)?;
+    let shipped = MarkFile::of(disk, &directory).shipped();
     let mut damaged = 0;
-    for manifest in wanted {
+    let mut newest_first = history.manifests().iter().rev().peekable();
+    while let Some(manifest) = newest_first.next() {
+        if id.is_some_and(|id| id != manifest.id) {
+            continue;
+        }
+        let new_bytes = new_bytes(manifest, newest_first.peek().copied());
+        let is_shipped = shipped.contains(&manifest.id);
         match command.action {
-            CheckpointAction::List => line(manifest, "", command.json, &mut out)?,
-            CheckpointAction::Show => show(manifest, &mut out)?,
-            CheckpointAction::Verify => {
+            CheckpointAction::List if command.json => {
+                let more = format!(r#","new_bytes":{new_bytes},"shipped":{is_shipped}"#);
+                line(manifest, &more, true, &mut out)?;
+            }
+            CheckpointAction::List => {
+                let is_shipped = if is_shipped { "shipped" } else { "not shipped" };
+                line(manifest, &format!("  {new_bytes} bytes new  {is_shipped}"), false, &mut out)?;
+            }
+            CheckpointAction::Show => show(manifest, command.json, &mut out)?,
+            CheckpointAction::Verify | CheckpointAction::Ship | CheckpointAction::Prune => {
                 let is_whole = history.contents(manifest.id).is_some();
                 damaged += usize::from(!is_whole);
                 verdict(manifest.id, is_whole, command.json, &mut out)?;
@@ -53,6 +72,20 @@ pub(super) fn run(command: &CheckpointCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The job's folder that `place` is or holds.
+pub(super) fn job_folder(disk: &dyn Disk, place: &Path) -> Result<PathBuf, CheckpointError> {
+    let failed = |source| CheckpointError::Directory { path: place.to_owned(), source };
+    let is_data_directory = disk.list(place).map_err(failed)?.iter().any(|name| name == JOB);
+    Ok(if is_data_directory { place.join(JOB) } else { place.to_owned() })
+}
+
+/// Bytes of the files of a checkpoint that the one before it does not have.
+fn new_bytes(manifest: &Manifest, before: Option<&Manifest>) -> u64 {
+    let known = before.map(files_of).unwrap_or_default();
+    let new = files_of(manifest).into_iter().filter(|(name, file)| known.get(name) != Some(file));
+    new.map(|(_, (bytes, _))| bytes).sum()
+}
+
 fn restorer(remote: &OpenRemote) -> Restorer<'_> {
     // Nothing is written there.
     Restorer::new(&remote.archive, Arc::new(RealDisk), &PathBuf::new())
@@ -61,34 +94,45 @@ fn restorer(remote: &OpenRemote) -> Restorer<'_> {
 /// A line for each checkpoint on a remote, newest first.
 pub(super) fn list_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (name, read) in restorer(remote).list()? {
-        let shipped = match read {
-            Ok(shipped) => shipped,
-            Err(error) => {
-                tracing::warn!(%error, "a checkpoint cannot be used");
-                continue;
-            }
-        };
-        if id.is_none_or(|id| id == shipped.checkpoint.id) {
-            let (generation, incarnation) = (name.generation, name.incarnation);
-            let more = if json {
-                format!(r#","generation":{generation},"incarnation":{incarnation}"#)
-            } else {
-                format!("  generation {generation}  incarnation {incarnation}")
-            };
-            line(&shipped.checkpoint, &more, json, &mut out)?;
+    let listed = restorer(remote).list()?;
+    let mut usable = Vec::new();
+    for (name, read) in listed {
+        match read {
+            Ok(shipped) => usable.push((name, shipped)),
+            Err(error) => tracing::warn!(%error, "a checkpoint cannot be used"),
         }
+    }
+    for (index, (name, shipped)) in usable.iter().enumerate() {
+        if id.is_some_and(|id| id != shipped.checkpoint.id) {
+            continue;
+        }
+        let before: BTreeSet<[u8; 32]> =
+            usable.get(index + 1).map(|(_, before)| before.objects().collect()).unwrap_or_default();
+        let chunks = shipped.objects().zip(shipped.manifest.chunks());
+        let new = chunks.filter(|(object, _)| !before.contains(object));
+        let new_bytes: u64 = new.map(|(_, chunk)| u64::from(chunk.bytes)).sum();
+        let (generation, incarnation) = (name.generation, name.incarnation);
+        let more = if json {
+            format!(
+                r#","new_bytes":{new_bytes},"shipped":true,"generation":{generation},"incarnation":{incarnation}"#
+            )
+        } else {
+            format!("  {new_bytes} bytes new  generation {generation}  incarnation {incarnation}")
+        };
+        line(&shipped.checkpoint, &more, json, &mut out)?;
     }
     Ok(())
 }
 
-fn show_remote(remote: &OpenRemote, id: Option<CheckpointId>) -> anyhow::Result<()> {
+fn show_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (_, read) in restorer(remote).list()? {
         let Ok(shipped) = read else { continue };
         if id.is_none_or(|id| id == shipped.checkpoint.id) {
-            show(&shipped.checkpoint, &mut out)?;
-            writeln!(out, "  chunks {}", shipped.manifest.chunks().count())?;
+            show(&shipped.checkpoint, json, &mut out)?;
+            if !json {
+                writeln!(out, "  chunks {}", shipped.manifest.chunks().count())?;
+            }
         }
     }
     Ok(())
@@ -110,7 +154,7 @@ fn verify_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> a
         if id.is_some_and(|id| id != shipped.checkpoint.id) {
             continue;
         }
-        let verified = restorer.verify(&shipped);
+        let verified = restorer.verify(&shipped, &mut |_| ());
         if let Err(error) = &verified {
             if error.may_pass() {
                 verified?;
@@ -146,7 +190,16 @@ fn line(manifest: &Manifest, more: &str, json: bool, out: &mut impl Write) -> an
     Ok(())
 }
 
-fn show(manifest: &Manifest, out: &mut impl Write) -> anyhow::Result<()> {
+fn show(manifest: &Manifest, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+    if json {
+        // Names of files are lower case letters, digits and `-._`; those of operators are quoted as text.
+        let files = files_of(manifest).into_iter().map(|(name, (bytes, hash))| {
+            let hash = blake3::Hash::from_bytes(hash);
+            format!(r#"{{"name":"{name}","bytes":{bytes},"blake3":"{hash}"}}"#)
+        });
+        let files: Vec<String> = files.collect();
+        return line(manifest, &format!(r#","files":[{}]"#, files.join(",")), true, out);
+    }
     line(manifest, "", false, out)?;
     for part in &manifest.parts {
         let (groups, bytes) = (part.groups.len(), part.total_bytes());

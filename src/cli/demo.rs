@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
-use super::archive::{device, trust};
+use super::archive::{device, retention, trust};
 use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
 use super::running_average::{JOB, running_averages};
 use super::{allocator, logging, signals};
@@ -100,9 +100,7 @@ fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
     if let Some(Interval(interval)) = arguments.remote_interval {
         remote.interval = interval;
     }
-    if let Some(retain) = arguments.remote_retain {
-        remote.retain = usize::from(retain);
-    }
+    remote.retention = retention(&arguments.retention);
     let bytes = |size: ByteSize| size.0 as u64;
     remote.limits = UploadLimits {
         bytes_per_second: arguments.upload_bytes_per_second.map(bytes),
@@ -111,6 +109,7 @@ fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
     };
     remote.take_over = arguments.take_over;
     remote.accept_rollback = arguments.accept_rollback;
+    remote.min_generation = arguments.min_generation;
     Ok(Some(remote))
 }
 
@@ -185,6 +184,7 @@ fn report(report: &JobReport) {
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
         shipped = report.shipping.shipped,
+        unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
         clock_jumps = report.clock_jumps,
         keys_evicted = report.keys_evicted,
         memory_shortages = report.memory_shortages,

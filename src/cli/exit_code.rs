@@ -20,6 +20,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(archive) = error.downcast_ref::<ArchiveError>() {
         return archive_exit_code(archive);
     }
+    if let Some(checkpoint) = error.downcast_ref::<CheckpointError>() {
+        return checkpoint_exit_code(checkpoint);
+    }
     match error.downcast_ref::<InspectionError>() {
         Some(
             InspectionError::Savepoint(SavepointError::Damaged { .. }) | InspectionError::NoneWhole { .. },
@@ -40,7 +43,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 /// The one line that says what ended the command.
 pub fn message(error: &anyhow::Error) -> String {
     // These name their cause themselves; a context does not.
-    let names_cause = error.is::<JobError>() || error.is::<ControlError>() || error.is::<InspectionError>();
+    let names_cause = error.is::<JobError>()
+        || error.is::<ArchiveError>()
+        || error.is::<ControlError>()
+        || error.is::<InspectionError>();
     if names_cause { error.to_string() } else { format!("{error:#}") }
 }
 
@@ -49,10 +55,18 @@ fn archive_exit_code(error: &ArchiveError) -> u8 {
         ArchiveError::Key { .. }
         | ArchiveError::RolledBack { .. }
         | ArchiveError::Absent { .. }
+        | ArchiveError::Fenced { .. }
         | ArchiveError::Remote(RemoteError::Configuration(_)) => CONFIGURATION,
-        ArchiveError::Remote(_) => UNAVAILABLE,
+        ArchiveError::Remote(_) | ArchiveError::GaveUp { .. } => UNAVAILABLE,
         ArchiveError::Unusable { .. } | ArchiveError::NothingWhole { .. } => SOFTWARE,
         ArchiveError::Local { .. } => CANNOT_CREATE,
+    }
+}
+
+fn checkpoint_exit_code(error: &CheckpointError) -> u8 {
+    match error {
+        CheckpointError::Directory { .. } | CheckpointError::Locked { .. } => CANNOT_CREATE,
+        _ => IO_ERROR,
     }
 }
 
@@ -64,12 +78,9 @@ fn job_exit_code(error: &JobError) -> u8 {
         | JobError::Savepoint(_)
         | JobError::NotHeld { .. } => CONFIGURATION,
         JobError::Source { .. } | JobError::Unreachable { .. } => UNAVAILABLE,
-        JobError::Control { .. }
-        | JobError::Checkpoint(CheckpointError::Directory { .. } | CheckpointError::Locked { .. }) => {
-            CANNOT_CREATE
-        }
+        JobError::Control { .. } => CANNOT_CREATE,
+        JobError::Checkpoint(checkpoint) => checkpoint_exit_code(checkpoint),
         JobError::Remote(archive) => archive_exit_code(archive),
-        JobError::Checkpoint(_) => IO_ERROR,
         JobError::Sink { .. } | JobError::LastCheckpoint(_) | JobError::Journal(_) => IO_ERROR,
         JobError::State { source, .. } if matches!(**source, StateError::Store(_)) => IO_ERROR,
         JobError::State { .. }

@@ -8,10 +8,12 @@ mod demo;
 mod exit_code;
 mod journal;
 mod logging;
+mod progress;
 mod replay;
 mod restore;
 mod running_average;
 mod savepoint;
+mod ship;
 mod signals;
 mod state;
 

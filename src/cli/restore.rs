@@ -4,67 +4,55 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::RestoreArguments;
+use super::progress::progress;
 use super::running_average::JOB;
 use super::{archive, checkpoint, logging};
-use crate::checkpoint::{ArchiveError, CheckpointId, Restorer, Wanted};
+use crate::checkpoint::{CheckpointId, Restorer, Wanted};
 use crate::disk::{Disk, RealDisk};
-use crate::runtime::{JobError, progress_log};
+use crate::runtime::{JobError, report_lost};
 
 pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
     logging::start(LevelFilter::INFO);
     let remote = archive::open(&arguments.remote, &arguments.archive, JOB)?;
     if arguments.list {
-        return checkpoint::list_remote(&remote, None, false);
+        return checkpoint::list_remote(&remote, None, arguments.json);
     }
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
     let directory = arguments.data_dir.as_deref().context("--data-dir is required")?.join(JOB);
     let id = arguments.id.map(CheckpointId);
     let mut out = std::io::stdout().lock();
     let mut restorer = Restorer::new(&remote.archive, Arc::clone(&disk), &directory);
+    let wanted =
+        Wanted { id, accept_rollback: arguments.accept_rollback, min_generation: arguments.min_generation };
+    let nothing =
+        || JobError::Configuration("the remote holds no checkpoint of this device and job".to_owned());
     if arguments.dry_run {
-        for (name, read) in restorer.list()? {
-            let shipped = match read {
-                Ok(shipped) if id.is_some_and(|id| id != shipped.checkpoint.id) => continue,
-                Ok(shipped) => shipped,
-                Err(error) => {
-                    tracing::warn!(%error, "a checkpoint is passed over");
-                    continue;
-                }
-            };
-            match restorer.verify(&shipped) {
-                Ok(()) => {
-                    let (id, bytes) = (shipped.checkpoint.id, shipped.checkpoint.state_bytes());
-                    let generation = name.generation;
-                    writeln!(out, "checkpoint {id} is whole: generation {generation}, {bytes} bytes")?;
-                    return Ok(());
-                }
-                Err(error @ ArchiveError::Unusable { .. }) => {
-                    tracing::warn!(checkpoint = %shipped.checkpoint.id, %error, "a checkpoint is damaged");
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        bail!("no checkpoint on the remote can be restored");
+        let fetched = restorer.try_out(wanted, &mut *progress())?.ok_or_else(nothing)?;
+        report_lost(&fetched);
+        let (manifest, checkpoint) = (&fetched.shipped.manifest, &fetched.shipped.checkpoint);
+        let (id, generation, bytes) = (checkpoint.id, manifest.generation, checkpoint.state_bytes());
+        let (offset, readings) = (checkpoint.offset, checkpoint.readings);
+        writeln!(
+            out,
+            "checkpoint {id} is whole: generation {generation}, {bytes} bytes, as of batch {offset}, after {readings} readings"
+        )?;
+        return Ok(());
     }
     disk.create_directory(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let _lock = disk.lock(&directory.join("LOCK")).with_context(|| {
         format!("cannot lock {}: a process that uses it must be stopped first", directory.display())
     })?;
     check_empty(&*disk, &directory)?;
-    let wanted = Wanted { id, accept_rollback: arguments.accept_rollback };
-    match restorer.restore(wanted, &mut progress_log())? {
-        None => bail!("the remote holds no checkpoint of this device and job"),
-        Some(shipped) => {
-            let (id, offset, readings) =
-                (shipped.checkpoint.id, shipped.checkpoint.offset, shipped.checkpoint.readings);
-            writeln!(out, "restored checkpoint {id} as of batch {offset}, after {readings} readings")?;
-            Ok(())
-        }
-    }
+    let fetched = restorer.restore(wanted, &mut *progress())?.ok_or_else(nothing)?;
+    report_lost(&fetched);
+    let checkpoint = &fetched.shipped.checkpoint;
+    let (id, offset, readings) = (checkpoint.id, checkpoint.offset, checkpoint.readings);
+    writeln!(out, "restored checkpoint {id} as of batch {offset}, after {readings} readings")?;
+    Ok(())
 }
 
 /// What a device did since is not mixed with what is restored.

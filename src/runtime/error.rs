@@ -8,6 +8,7 @@ use crate::checkpoint::{ArchiveError, CheckpointError, CheckpointId, SavepointEr
 use crate::disk::is_full;
 use crate::journal::JournalError;
 use crate::operator::OperatorError;
+use crate::remote::RemoteError;
 use crate::state::StateError;
 
 /// Why a job did not start or did not go on.
@@ -50,8 +51,8 @@ pub enum JobError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// There may be state on the remote, and it cannot be had: without `--fresh` nothing is started.
-    #[error("cannot restore from the remote: {0}; give --fresh to start empty")]
-    Remote(ArchiveError),
+    #[error("{}", remote_message(.0))]
+    Remote(#[source] ArchiveError),
     /// The savepoint to start from cannot be used. Nothing was touched.
     #[error(transparent)]
     Savepoint(#[from] SavepointError),
@@ -132,6 +133,21 @@ pub enum JobError {
     /// The runtime's threads could not be started.
     #[error("cannot start the runtime: {0}")]
     Runtime(io::Error),
+}
+
+/// What to do about a remote that cannot be used, or a restore that failed, depends on why.
+fn remote_message(error: &ArchiveError) -> String {
+    match error {
+        // These say what to do themselves.
+        ArchiveError::Key { .. }
+        | ArchiveError::RolledBack { .. }
+        | ArchiveError::Remote(RemoteError::Configuration(_)) => error.to_string(),
+        ArchiveError::Local { source, .. } if is_full(source) => format!(
+            "cannot restore from the remote: {error}; what was fetched is kept: make space, and the next start goes on there"
+        ),
+        ArchiveError::Local { .. } => format!("cannot restore from the remote: {error}"),
+        _ => format!("cannot restore from the remote: {error}; give --fresh to start empty"),
+    }
 }
 
 /// True when a full disk is what is behind an error.

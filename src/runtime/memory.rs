@@ -1,6 +1,7 @@
 //! Measuring out memory: what of a process's budget goes to batches, to stores and to state.
 
 use super::settings::{Backend, Settings};
+use crate::checkpoint::ChunkSizes;
 use crate::state::StoreBudget;
 
 /// The smallest budget of a process, in bytes.
@@ -11,6 +12,9 @@ const FIXED_BYTES: u64 = 12 << 20;
 const BATCH_COPIES: u64 = 4;
 /// What a byte of sled's cache is counted as: the tree's own pages and page table come on top.
 const SLED_CACHE_COST: u64 = 16;
+/// What shipping takes at its peak: a chunk as it is cut, packed, on its way and read back, zstd's tables, and the remote's
+/// threads and connections.
+const REMOTE_BYTES: u64 = 8 * ChunkSizes::DEFAULT.max as u64 + (4 << 20);
 /// Cached rows and blocks of all stores where no budget is set, in bytes.
 const STORE_BYTES_DEFAULT: u64 = 64 << 20;
 
@@ -29,7 +33,9 @@ impl MemoryPlan {
         let holders = holders.max(1) as u64;
         let has_store = matches!(settings.backend, Backend::Sled { .. } | Backend::RocksDb { .. });
         let batches = Self::batch_bytes(settings);
-        let left = settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches).max(max / 8));
+        let remote = if settings.remote.is_some() { REMOTE_BYTES } else { 0 };
+        let left =
+            settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches + remote).max(max / 8));
         let for_stores = left.unwrap_or(2 * STORE_BYTES_DEFAULT);
         let state = match (has_store, left) {
             // A snapshot copies what changes while it is written, a table doubles when it grows.
@@ -60,6 +66,8 @@ impl MemoryPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Trust;
+    use crate::runtime::RemoteSettings;
 
     #[test]
     fn the_shares_stay_within_the_budget() {
@@ -77,6 +85,17 @@ mod tests {
                 assert!(plan.state_bytes > 100_000, "{plan:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_remote_has_its_share() {
+        let trust = Trust { key: None, allow_unsigned: true, cipher: None };
+        let remote = RemoteSettings::new("file:///r", "device", trust).unwrap();
+        let backend = Backend::File { directory: "/d".into() };
+        let without = Settings { memory_max: Some(128 << 20), backend, ..Settings::default() };
+        let with = Settings { remote: Some(remote), ..without.clone() };
+        let [with, without] = [with, without].map(|settings| MemoryPlan::of(&settings, 1).state_bytes as u64);
+        assert_eq!(without - with, REMOTE_BYTES / 2);
     }
 
     #[test]

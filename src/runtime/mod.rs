@@ -75,7 +75,7 @@ pub use error::JobError;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub use remote::RemoteSettings;
-pub(crate) use remote::{OpenRemote, progress_log};
+pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_lost};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

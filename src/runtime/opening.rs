@@ -40,7 +40,7 @@ use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, Pins, SinkPosition, Spool,
-    Wanted, remove_unfinished,
+    remove_unfinished,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
@@ -50,6 +50,8 @@ use crate::source::{OpenSource, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
+/// Pauses on a full disk before a restore from a remote is tried again.
+const RESTORE_PAUSES: u32 = 25;
 /// Frames that were given up and records that were refused.
 const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
@@ -119,7 +121,13 @@ pub(crate) fn open(
         if !std::mem::replace(&mut is_waiting, true) {
             tracing::error!(%error, "the disk is full: the start waits for space");
         }
-        std::thread::sleep(FULL_DISK_PAUSE);
+        // A restore asks the remote again each time, and reads what it has.
+        let pauses = if matches!(error, JobError::Remote(_)) { RESTORE_PAUSES } else { 1 };
+        for _ in 0..pauses {
+            if !stop.is_asked() {
+                std::thread::sleep(FULL_DISK_PAUSE);
+            }
+        }
     }
 }
 
@@ -141,11 +149,7 @@ fn open_once(
     if contents.is_none()
         && settings.start == Start::NewestCheckpoint
         && let (Some(remote), Some(folder), Some(chosen)) = (&remote, &directory, &settings.remote)
-        && remote.restore(
-            disk,
-            folder,
-            Wanted { accept_rollback: chosen.accept_rollback, ..Wanted::default() },
-        )?
+        && remote.restore(disk, folder, chosen, |contents| check_fits(topology, settings, disk, contents))?
     {
         store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
         contents = store.newest()?;
@@ -155,10 +159,8 @@ fn open_once(
         store.start_empty();
         contents = None;
     }
-    check_state_is_wanted(topology, contents.as_ref())?;
     if let Some(contents) = &contents {
-        state_fits(topology, settings, disk, contents)
-            .map_err(|source| JobError::Restore { checkpoint: contents.manifest.id, source })?;
+        check_fits(topology, settings, disk, contents)?;
     }
     let cannot_use = |path: &Path| {
         let path = path.to_owned();
@@ -351,6 +353,18 @@ fn open_store(
             Box::new(spool)
         }
     })
+}
+
+/// Refuses a checkpoint whose state is not that of the job.
+fn check_fits(
+    topology: &Topology,
+    settings: &Settings,
+    disk: &Arc<dyn Disk>,
+    contents: &Contents,
+) -> Result<(), JobError> {
+    check_state_is_wanted(topology, Some(contents))?;
+    state_fits(topology, settings, disk, contents)
+        .map_err(|source| JobError::Restore { checkpoint: contents.manifest.id, source })
 }
 
 /// Refuses state that no operator would take.

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use super::error::JobError;
 use crate::checkpoint::{
-    Archive, ChunkSizes, Pins, Restorer, Shipping, ShippingPolicy, ShippingStart, Step, Trust, UploadLimits,
-    Verification, Wanted,
+    Archive, ChunkSizes, Contents, Fetched, Pins, Restorer, Retention, Shipping, ShippingPolicy,
+    ShippingStart, Step, Trust, UploadLimits, Verification, Wanted,
 };
 use crate::disk::Disk;
 use crate::remote::{IoRuntime, RemoteStore, RemoteUri};
 
 /// How often a restore says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Most checkpoints of each kind that are kept on a remote.
+const RETAINED_MAX: usize = 1000;
 
 /// Where completed checkpoints are shipped to, and how.
 #[derive(Debug, Clone)]
@@ -28,8 +31,8 @@ pub struct RemoteSettings {
     pub limits: UploadLimits,
     /// Least time between two checkpoints on the remote. Default 10 s.
     pub interval: Duration,
-    /// Checkpoints kept on the remote, at least 1. Default 3.
-    pub retain: usize,
+    /// Checkpoints kept on the remote, each number at most 1000.
+    pub retention: Retention,
     /// How long a chunk stays that no checkpoint needs. Default 1 h.
     pub grace: Duration,
     /// How what was sent is looked at again. Default: it is read back.
@@ -38,6 +41,8 @@ pub struct RemoteSettings {
     pub take_over: bool,
     /// Restore also what is older than what this device has seen. Default: no.
     pub accept_rollback: bool,
+    /// A restore wants the newest on the remote to be of this generation at least; 0 is any. Default 0.
+    pub min_generation: u64,
     /// How long an orderly stop waits for the last checkpoint to be shipped. Default 10 s.
     pub stop_timeout: Duration,
 }
@@ -54,19 +59,29 @@ impl RemoteSettings {
             trust,
             limits: UploadLimits::default(),
             interval: Duration::from_secs(10),
-            retain: 3,
+            retention: Retention::default(),
             grace: Duration::from_secs(3600),
             verification: Verification::ReadBack,
             take_over: false,
             accept_rollback: false,
+            min_generation: 0,
             stop_timeout: Duration::from_secs(10),
         })
     }
 
+    /// The remote's address.
+    pub(crate) fn address(&self) -> String {
+        self.uri.to_string()
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         self.trust.check()?;
-        if !(1..=1000).contains(&self.retain) {
-            return Err(format!("remote-retain is {}; it must be 1 to 1000", self.retain));
+        let Retention { newest, daily, weekly } = self.retention;
+        if !(1..=RETAINED_MAX).contains(&newest) {
+            return Err(format!("remote-retain is {newest}; it must be 1 to {RETAINED_MAX}"));
+        }
+        if daily.max(weekly) > RETAINED_MAX {
+            return Err(format!("remote-retain-daily and -weekly must be at most {RETAINED_MAX}"));
         }
         if self.device.is_empty() || self.device.len() > 256 {
             return Err("the device's name on the remote must have 1 to 256 bytes".to_owned());
@@ -100,42 +115,43 @@ impl OpenRemote {
         Ok(Self { runtime, archive: Archive::new(store, device, job, trust.clone()) })
     }
 
-    /// Brings the newest whole checkpoint into the job's folder; true when there was one.
+    /// Brings the newest whole checkpoint into the job's folder, once `fits` has looked at it; true when there was one.
     ///
     /// # Errors
-    /// [`JobError::Remote`]: with state on a remote that cannot be had, starting empty would lose it.
+    /// [`JobError::Remote`]: with state on a remote that cannot be had, starting empty would lose it. What `fits` returns.
+    /// The local state is as it was.
     pub(crate) fn restore(
         &self,
         disk: &Arc<dyn Disk>,
         directory: &Path,
-        wanted: Wanted,
+        settings: &RemoteSettings,
+        fits: impl FnOnce(&Contents) -> Result<(), JobError>,
     ) -> Result<bool, JobError> {
         let address = self.archive.store.address();
         tracing::info!(remote = address, "nothing to restore from here: looking on the remote");
         let mut restorer = Restorer::new(&self.archive, Arc::clone(disk), directory);
-        let restored = restorer.restore(wanted, &mut progress_log()).map_err(JobError::Remote)?;
-        match restored {
-            None => {
-                tracing::info!(remote = address, "the remote holds no checkpoint of this device and job");
-                Ok(false)
-            }
-            Some(shipped) => {
-                let (manifest, checkpoint) = (&shipped.manifest, &shipped.checkpoint);
-                tracing::warn!(
-                    remote = address, checkpoint = %checkpoint.id, generation = manifest.generation,
-                    offset = %checkpoint.offset, readings = checkpoint.readings,
-                    "restored from the remote: what was taken in behind this batch and is not in the journal here is lost"
-                );
-                for (client, lines) in &checkpoint.clients {
-                    tracing::warn!(
-                        client,
-                        lines,
-                        "of this client, lines up to this one are in the restored state"
-                    );
-                }
-                Ok(true)
-            }
+        let wanted = Wanted {
+            id: None,
+            accept_rollback: settings.accept_rollback,
+            min_generation: settings.min_generation,
+        };
+        let Some(fetched) = restorer.fetch(wanted, &mut progress_log()).map_err(JobError::Remote)? else {
+            tracing::info!(remote = address, "the remote holds no checkpoint of this device and job");
+            return Ok(false);
+        };
+        fits(&restorer.contents(&fetched).map_err(JobError::Remote)?)?;
+        restorer.install(&fetched).map_err(JobError::Remote)?;
+        let (manifest, checkpoint) = (&fetched.shipped.manifest, &fetched.shipped.checkpoint);
+        tracing::warn!(
+            remote = address, checkpoint = %checkpoint.id, generation = manifest.generation,
+            offset = %checkpoint.offset, readings = checkpoint.readings,
+            "restored from the remote: what was taken in behind this batch and is not in the journal here is lost"
+        );
+        for (client, lines) in &checkpoint.clients {
+            tracing::warn!(client, lines, "of this client, lines up to this one are in the restored state");
         }
+        report_lost(&fetched);
+        Ok(true)
     }
 
     /// The shipping of a job.
@@ -153,9 +169,9 @@ impl OpenRemote {
         let policy = ShippingPolicy {
             limits: settings.limits,
             interval: settings.interval,
-            retain: settings.retain,
+            retention: settings.retention,
             grace: settings.grace,
-            sizes: ChunkSizes::default(),
+            sizes: ChunkSizes::DEFAULT,
             verification: settings.verification,
             take_over: settings.take_over,
             seed: u64::from_le_bytes(seed),
@@ -169,6 +185,27 @@ impl OpenRemote {
         };
         let shipping = Box::new(Shipping::new(start));
         OpenShipping { runtime: self.runtime, shipping, stop_timeout: settings.stop_timeout }
+    }
+}
+
+/// Says what is lost with a restored checkpoint, as far as the remote knows.
+pub(crate) fn report_lost(fetched: &Fetched) {
+    let heard_ms = fetched.heard_ms;
+    let Some(lost) = fetched.lost() else {
+        tracing::info!(
+            heard_ms,
+            "the remote knows of nothing behind this checkpoint; what came in later than this is not known"
+        );
+        return;
+    };
+    let (from, through) = lost.batches;
+    tracing::warn!(
+        batches = %format_args!("{from}..={through}"), readings = lost.readings, heard_ms,
+        "lost, unless the journal or the senders still have it: what the device had taken in when the remote last heard \
+         from it; what came in later is not known"
+    );
+    for (client, from, through) in lost.clients {
+        tracing::warn!(client, lines = %format_args!("{from}..={through}"), "lost of this client");
     }
 }
 

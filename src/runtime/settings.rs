@@ -259,7 +259,8 @@ impl Settings {
         if let Some(remote) = &self.remote {
             remote.check()?;
             if self.backend.directory().is_none() {
-                return Err("the memory backend keeps no files: a remote needs the file backend".to_owned());
+                let advice = "a remote needs the backend file, sled or rocksdb";
+                return Err(format!("the memory backend keeps no files: {advice}"));
             }
         }
         if self.checkpoint_interval < Duration::from_millis(10) {

@@ -66,9 +66,9 @@ impl Shipper {
                     shipping.step(now());
                     shipping
                 });
-                context.spawn(step.into_actor(self).map(|outcome, actor, context| match outcome {
+                context.spawn(step.into_actor(self).map(move |outcome, actor, context| match outcome {
                     Ok(shipping) => {
-                        actor.metrics.set_shipping(shipping.status());
+                        actor.metrics.set_shipping(shipping.status(now()));
                         actor.shipping = Some(shipping);
                         actor.go_on(context);
                     }
@@ -81,14 +81,14 @@ impl Shipper {
             Turn::WaitUntil(at) => {
                 let pause = at.saturating_sub(started.elapsed()).min(SLEEP_MAX);
                 self.sleep = Some(context.run_later(pause, |actor, context| actor.go_on(context)));
-                self.rest(shipping);
+                self.rest(shipping, now());
             }
-            Turn::Idle | Turn::Stopped => self.rest(shipping),
+            Turn::Idle | Turn::Stopped => self.rest(shipping, now()),
         }
     }
 
-    fn rest(&mut self, shipping: Box<Shipping>) {
-        self.metrics.set_shipping(shipping.status());
+    fn rest(&mut self, shipping: Box<Shipping>, now: Moment) {
+        self.metrics.set_shipping(shipping.status(now));
         self.shipping = Some(shipping);
         // Dropping the senders tells those who wait.
         self.finishing.clear();

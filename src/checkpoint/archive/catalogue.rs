@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::chunk::Packing;
 use super::error::Unusable;
 use super::manifest::{MANIFEST_BYTES_MAX, Shipped, ShippedManifest};
 use super::paths::{Incarnation, ManifestName};
@@ -36,6 +37,11 @@ impl Archive {
     pub(crate) fn new(store: Arc<dyn RemoteStore>, device: &str, job: &str, trust: Trust) -> Self {
         let paths = ArchivePaths::new(device, job);
         Self { store, device: device.to_owned(), job: job.to_owned(), paths, trust }
+    }
+
+    /// How what is written is packed.
+    pub(crate) fn packing(&self) -> Packing {
+        Packing { cipher: self.trust.cipher.clone() }
     }
 
     /// What the mark of this archive is kept under.
@@ -114,7 +120,7 @@ impl Archive {
         };
         let record = sealed::open(Kind::Incarnation, &bytes, &self.trust)
             .ok()
-            .and_then(|(payload, _)| postcard::from_bytes::<IncarnationRecord>(payload).ok());
+            .and_then(|opened| postcard::from_bytes::<IncarnationRecord>(&opened.payload).ok());
         let is_authentic = record.is_some_and(|record| {
             record.incarnation == *incarnation && record.device == self.device && record.job == self.job
         });

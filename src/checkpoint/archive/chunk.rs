@@ -9,6 +9,8 @@ use std::io::Read;
 
 use fastcdc::v2020::StreamCDC;
 
+use super::ArchiveCipher;
+
 /// Most bytes of a chunk of any archive.
 pub(crate) const CHUNK_BYTES_MAX: u32 = 4 << 20;
 const ZSTD_LEVEL: i32 = 3;
@@ -21,10 +23,9 @@ pub(crate) struct ChunkSizes {
     pub(crate) max: usize,
 }
 
-impl Default for ChunkSizes {
-    fn default() -> Self {
-        Self { min: 64 << 10, average: 256 << 10, max: 1 << 20 }
-    }
+impl ChunkSizes {
+    /// Those of devices. With others everything is sent anew.
+    pub(crate) const DEFAULT: Self = Self { min: 64 << 10, average: 256 << 10, max: 512 << 10 };
 }
 
 /// The chunks of what a reader gives.
@@ -32,21 +33,43 @@ pub(crate) fn cut<R: Read>(reader: R, sizes: ChunkSizes) -> StreamCDC<R> {
     StreamCDC::new(reader, sizes.min, sizes.average, sizes.max)
 }
 
-/// Packs a chunk. The same release packs the same bytes alike.
-pub(crate) fn pack(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(bytes, ZSTD_LEVEL).expect("zstd packs anything into a buffer of the bound it states")
-}
-
 /// Most bytes a chunk of `bytes` bytes may have when packed, by any release.
 pub(crate) fn packed_bytes_max(bytes: u32) -> u64 {
     u64::from(bytes) + u64::from(bytes) / 128 + 1024
 }
 
-/// The bytes of a packed chunk, if they are those that have this length and hash.
-pub(crate) fn unpack(packed: &[u8], bytes: u32, hash: &blake3::Hash) -> Option<Vec<u8>> {
-    // Fails, and stops, when there is more than `bytes`.
-    let unpacked = zstd::bulk::decompress(packed, bytes as usize).ok()?;
-    (unpacked.len() == bytes as usize && blake3::hash(&unpacked) == *hash).then_some(unpacked)
+/// How chunks are packed and named: compressed, and encrypted where there is a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Packing {
+    pub(crate) cipher: Option<ArchiveCipher>,
+}
+
+impl Packing {
+    /// The hash in the name of the object that holds the chunk with this hash.
+    pub(crate) fn object(&self, hash: &blake3::Hash) -> blake3::Hash {
+        self.cipher.as_ref().map_or(*hash, |cipher| cipher.name_of(hash))
+    }
+
+    /// Packs a chunk. The same release packs the same bytes alike.
+    pub(crate) fn pack(&self, bytes: &[u8], hash: &blake3::Hash) -> Vec<u8> {
+        let packed = zstd::bulk::compress(bytes, ZSTD_LEVEL)
+            .expect("zstd packs anything into a buffer of the bound it states");
+        match &self.cipher {
+            None => packed,
+            Some(cipher) => cipher.encrypt(&packed, hash.as_bytes()),
+        }
+    }
+
+    /// The bytes of a packed chunk, if they are those that have this length and hash.
+    pub(crate) fn unpack(&self, packed: &[u8], bytes: u32, hash: &blake3::Hash) -> Option<Vec<u8>> {
+        let decrypted = match &self.cipher {
+            None => None,
+            Some(cipher) => Some(cipher.decrypt(packed, hash.as_bytes())?),
+        };
+        // Fails, and stops, when there is more than `bytes`.
+        let unpacked = zstd::bulk::decompress(decrypted.as_deref().unwrap_or(packed), bytes as usize).ok()?;
+        (unpacked.len() == bytes as usize && blake3::hash(&unpacked) == *hash).then_some(unpacked)
+    }
 }
 
 #[cfg(test)]
@@ -62,22 +85,29 @@ mod tests {
 
     #[test]
     fn packed_chunks_come_back_and_others_do_not() {
-        for bytes in [Vec::new(), vec![7; 1 << 20], noise(1 << 20, 1)] {
-            let (packed, length) = (pack(&bytes), u32::try_from(bytes.len()).unwrap());
-            assert!(packed.len() as u64 <= packed_bytes_max(length));
-            let hash = blake3::hash(&bytes);
-            assert_eq!(unpack(&packed, length, &hash), Some(bytes.clone()));
-            assert_eq!(unpack(&packed, length + 1, &hash), None);
-            assert_eq!(unpack(&packed, length, &blake3::hash(b"other")), None);
-            assert_eq!(unpack(&packed[..packed.len() - 1], length, &hash), None);
+        let encrypted = Packing { cipher: Some(ArchiveCipher::of_test(1)) };
+        for packing in [Packing::default(), encrypted.clone()] {
+            for bytes in [Vec::new(), vec![7; 1 << 20], noise(1 << 20, 1)] {
+                let hash = blake3::hash(&bytes);
+                let (packed, length) = (packing.pack(&bytes, &hash), u32::try_from(bytes.len()).unwrap());
+                assert!(packed.len() as u64 <= packed_bytes_max(length));
+                assert_eq!(packing.unpack(&packed, length, &hash), Some(bytes.clone()));
+                assert_eq!(packing.unpack(&packed, length + 1, &hash), None);
+                assert_eq!(packing.unpack(&packed, length, &blake3::hash(b"other")), None);
+                assert_eq!(packing.unpack(&packed[..packed.len() - 1], length, &hash), None);
+            }
         }
+        let hash = blake3::hash(b"x");
+        assert_ne!(encrypted.object(&hash), hash, "a name does not tell what is in it");
     }
 
     #[test]
     fn a_bomb_is_stopped_at_the_length_it_may_have() {
-        let bomb = pack(&vec![0; 64 << 20]);
+        let packing = Packing::default();
+        let hash = blake3::hash(&[0; 1000]);
+        let bomb = packing.pack(&vec![0; 64 << 20], &hash);
         assert!(bomb.len() < 8 << 10);
-        assert_eq!(unpack(&bomb, 1000, &blake3::hash(&[0; 1000])), None);
+        assert_eq!(packing.unpack(&bomb, 1000, &hash), None);
     }
 
     #[test]

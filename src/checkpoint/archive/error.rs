@@ -49,16 +49,35 @@ pub enum ArchiveError {
     },
     /// The remote has only what is older than what this device knows of.
     #[error(
-        "the newest checkpoint at {address} is generation {found}, but this device has seen generation {seen}: \
-         somebody may have set the remote back; give --accept-rollback to use it"
+        "the newest checkpoint at {address} is generation {} of incarnation {}, but this device knows of generation {} of \
+         incarnation {}: somebody may have set the remote back; give --accept-rollback to use it", found.1, found.0, seen.1, seen.0
     )]
     RolledBack {
         /// The remote.
         address: String,
-        /// Generation on the remote.
-        found: u64,
-        /// Generation seen.
-        seen: u64,
+        /// Incarnation and generation on the remote.
+        found: (u32, u64),
+        /// Those this device has seen, or was told to expect.
+        seen: (u32, u64),
+    },
+    /// The remote did not take a checkpoint, or did not let go of one.
+    #[error("gave up on {address}: {reason}")]
+    GaveUp {
+        /// The remote.
+        address: String,
+        /// What it said last.
+        reason: String,
+    },
+    /// Another device has taken over.
+    #[error(
+        "another device ships to {address} as {device:?}: nothing was changed; if it is the wrong one, stop it and give \
+         --take-over"
+    )]
+    Fenced {
+        /// The remote.
+        address: String,
+        /// The name of both.
+        device: String,
     },
     /// A local file cannot be read or written.
     #[error("cannot {operation} {path}: {source}", path = path.display())]
@@ -91,6 +110,12 @@ pub enum Unusable {
     /// It is sealed with a key, and none is given.
     #[error("it is sealed with a key, and no key file is given")]
     NoKey,
+    /// It is encrypted, and no key is given to decrypt it.
+    #[error("it is encrypted, and no encryption key is given")]
+    NoCipher,
+    /// It is encrypted with another key.
+    #[error("it is encrypted with another key")]
+    WrongCipher,
     /// It says something that cannot be.
     #[error("it contradicts itself: {0}")]
     Contradiction(&'static str),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use super::ArchiveError;
+use super::{ArchiveCipher, ArchiveError};
 use crate::disk::read_secret;
 
 /// Separates this use of the key from all others.
@@ -27,15 +27,7 @@ impl ArchiveKey {
     /// # Errors
     /// [`ArchiveError::Key`].
     pub fn from_file(path: &Path) -> Result<Self, ArchiveError> {
-        let wrong = |reason: String| ArchiveError::Key { path: path.to_owned(), reason };
-        let bytes = read_secret(path, KEY_FILE_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
-        let is_hex = text.len() == KEY_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let key = is_hex.then(|| blake3::Hash::from_hex(text).ok()).flatten();
-        let key = key.ok_or_else(|| {
-            wrong("it must hold 64 hexadecimal digits, such as `openssl rand -hex 32` gives".to_owned())
-        })?;
-        Ok(Self(blake3::derive_key(CONTEXT, key.as_bytes())))
+        Ok(Self(blake3::derive_key(CONTEXT, &read_key(path)?)))
     }
 
     #[cfg(test)]
@@ -48,13 +40,29 @@ impl ArchiveKey {
     }
 }
 
-/// What of an archive is believed.
+/// What a key file holds: 64 hexadecimal digits, readable by its owner only.
+///
+/// # Errors
+/// [`ArchiveError::Key`].
+pub(super) fn read_key(path: &Path) -> Result<[u8; 32], ArchiveError> {
+    let wrong = |reason: String| ArchiveError::Key { path: path.to_owned(), reason };
+    let bytes = read_secret(path, KEY_FILE_BYTES_MAX).map_err(|error| wrong(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    let is_hex = text.len() == KEY_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let key = is_hex.then(|| blake3::Hash::from_hex(text).ok()).flatten();
+    let advice = "it must hold 64 hexadecimal digits, such as `openssl rand -hex 32` gives";
+    Ok(*key.ok_or_else(|| wrong(advice.to_owned()))?.as_bytes())
+}
+
+/// What of an archive is believed, and who may read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// What is written is sealed with it, and what is sealed with another is refused.
     pub key: Option<ArchiveKey>,
     /// Whether to believe what is not sealed with a key: then whoever can write to the remote can make up state.
     pub allow_unsigned: bool,
+    /// What is written is encrypted with it. What is not encrypted can be read with or without.
+    pub cipher: Option<ArchiveCipher>,
 }
 
 impl Trust {

@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::chunk::CHUNK_BYTES_MAX;
+use super::chunk::{CHUNK_BYTES_MAX, Packing};
 use super::error::Unusable;
 use super::paths::Incarnation;
 use super::sealed::{self, Kind};
 use super::{ArchivePaths, Trust};
-use crate::checkpoint::Manifest;
+use crate::checkpoint::{Manifest, Reached};
 
 /// Longest manifest object, in bytes.
 pub(crate) const MANIFEST_BYTES_MAX: u64 = 32 << 20;
@@ -37,6 +37,8 @@ pub(crate) struct ShippedManifest {
     /// The checkpoint's manifest, encoded.
     pub(crate) checkpoint: Vec<u8>,
     pub(crate) files: Vec<ShippedFile>,
+    /// How far the device had come when this was shipped: what lies between this and the checkpoint is lost with it.
+    pub(crate) reached: Reached,
 }
 
 /// A file of a checkpoint.
@@ -68,14 +70,27 @@ pub(crate) struct Shipped {
     pub(crate) seal: blake3::Hash,
     /// What `manifest.checkpoint` encodes.
     pub(crate) checkpoint: Manifest,
+    /// How its chunks are packed.
+    pub(crate) packing: Packing,
+}
+
+impl Shipped {
+    /// The hashes in the names of its chunks.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = [u8; 32]> {
+        self.manifest.chunks().map(|chunk| *self.packing.object(&chunk.hash()).as_bytes())
+    }
 }
 
 /// Length and BLAKE3 of each file of a checkpoint, by its name among the parts.
 pub(crate) fn files_of(checkpoint: &Manifest) -> BTreeMap<&str, (u64, [u8; 32])> {
+    entries_of(checkpoint).collect()
+}
+
+fn entries_of(checkpoint: &Manifest) -> impl Iterator<Item = (&str, (u64, [u8; 32]))> {
     let parts = checkpoint.parts.iter().map(|part| (part.name.as_str(), (part.bytes, part.hash)));
     let stores = checkpoint.parts.iter().filter_map(|part| part.store.as_ref());
     let files = stores.flat_map(|store| &store.files);
-    parts.chain(files.map(|file| (file.name.as_str(), (file.bytes, file.hash)))).collect()
+    parts.chain(files.map(|file| (file.name.as_str(), (file.bytes, file.hash))))
 }
 
 impl ShippedManifest {
@@ -90,23 +105,27 @@ impl ShippedManifest {
     /// # Errors
     /// [`Unusable`].
     pub(crate) fn decode(bytes: &[u8], trust: &Trust) -> Result<Shipped, Unusable> {
-        let (payload, seal) = sealed::open(Kind::Manifest, bytes, trust)?;
-        let manifest: Self = postcard::from_bytes(payload).map_err(|_| Unusable::Damaged)?;
+        let opened = sealed::open(Kind::Manifest, bytes, trust)?;
+        let manifest: Self = postcard::from_bytes(&opened.payload).map_err(|_| Unusable::Damaged)?;
         let checkpoint = Manifest::decode(&manifest.checkpoint)
             .map_err(|_| Unusable::Contradiction("its checkpoint is damaged"))?;
         if checkpoint.job != manifest.job {
             return Err(Unusable::Contradiction("its checkpoint is of another job"));
         }
         manifest.check_files(&checkpoint)?;
-        Ok(Shipped { manifest, seal, checkpoint })
+        let packing = Packing { cipher: trust.cipher.clone().filter(|_| opened.is_encrypted) };
+        Ok(Shipped { manifest, seal: opened.seal, checkpoint, packing })
     }
 
     /// The files are those of the checkpoint, each once, and their chunks have their lengths.
     fn check_files(&self, checkpoint: &Manifest) -> Result<(), Unusable> {
         let expected = files_of(checkpoint);
-        let entries = checkpoint.parts.iter().flat_map(|part| part.names()).count();
+        // Parts may share a file, but then it is the same to both.
+        if entries_of(checkpoint).any(|(name, file)| expected.get(name) != Some(&file)) {
+            return Err(Unusable::Contradiction("its checkpoint has two files of one name"));
+        }
         let names: BTreeMap<&str, ()> = self.files.iter().map(|file| (file.name.as_str(), ())).collect();
-        if names.len() != self.files.len() || names.len() != expected.len() || entries != expected.len() {
+        if names.len() != self.files.len() || names.len() != expected.len() {
             return Err(Unusable::Contradiction("it names a file twice, or not all, or too many"));
         }
         if self.files.iter().map(|file| file.chunks.len()).sum::<usize>() > CHUNKS_MAX {
@@ -145,8 +164,9 @@ impl ShippedManifest {
 mod tests {
     use super::super::tests::checkpoint_of;
     use super::*;
+    use crate::runtime::Offset;
 
-    const TRUST: Trust = Trust { key: None, allow_unsigned: true };
+    const TRUST: Trust = Trust { key: None, allow_unsigned: true, cipher: None };
 
     fn manifest() -> ShippedManifest {
         let checkpoint = checkpoint_of(3, &[("a.part", b"12345"), ("b.part", b"")]);
@@ -166,6 +186,7 @@ mod tests {
                 ShippedFile { name: "a.part".into(), chunks: vec![chunk(b"12"), chunk(b"345")] },
                 ShippedFile { name: "b.part".into(), chunks: Vec::new() },
             ],
+            reached: Reached { offset: Offset(40), readings: 9, clients: vec![("c".into(), 8)] },
         }
     }
 
@@ -196,6 +217,7 @@ mod tests {
         golden.extend([3, 6]);
         golden.extend(b"b.part");
         golden.push(0);
+        golden.extend([40, 9, 1, 1, b'c', 8]);
         assert_eq!(postcard::to_stdvec(&manifest).unwrap(), golden);
         assert_eq!(decode(&manifest).unwrap().manifest, manifest);
     }

@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use super::ArchiveError;
 use super::paths::Incarnation;
+use crate::checkpoint::CheckpointId;
 use crate::disk::{Disk, read_whole};
 
 const MAGIC: [u8; 8] = *b"TGRMARK\0";
 const VERSION: [u8; 2] = [1, 0];
 const HASH_BYTES: usize = 32;
 const MARK_BYTES_MAX: u64 = 4096;
+/// Shipped checkpoints that are remembered, at most.
+const SHIPPED_REMEMBERED: usize = 32;
 
 /// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +32,32 @@ pub(crate) struct Mark {
     pub(crate) archive: String,
     /// Who this device is, or is becoming: written before it is opened on the remote.
     pub(crate) incarnations: Vec<Incarnation>,
-    /// Highest generation seen.
+    /// Incarnation of the newest checkpoint seen.
+    pub(crate) incarnation: u32,
+    /// Its generation.
     pub(crate) generation: u64,
     /// The day, in days since 1970, that `sent_bytes` is of.
     pub(crate) day: i64,
     /// Bytes sent on that day.
     pub(crate) sent_bytes: u64,
+    /// The checkpoints shipped last from here, oldest first.
+    pub(crate) shipped: Vec<CheckpointId>,
+}
+
+impl Mark {
+    /// Notes the newest checkpoint there is on the remote; an older one changes nothing.
+    pub(super) fn see(&mut self, incarnation: u32, generation: u64) {
+        if (incarnation, generation) > (self.incarnation, self.generation) {
+            (self.incarnation, self.generation) = (incarnation, generation);
+        }
+    }
+
+    /// Notes a checkpoint that was shipped.
+    pub(super) fn note_shipped(&mut self, id: CheckpointId) {
+        self.shipped.push(id);
+        let surplus = self.shipped.len().saturating_sub(SHIPPED_REMEMBERED);
+        self.shipped.drain(..surplus);
+    }
 }
 
 /// Where it is kept.
@@ -70,6 +93,12 @@ impl MarkFile {
             tracing::warn!(path = %path.display(), "what is remembered of the remote is damaged: it is passed over");
         }
         mark.filter(|mark| mark.archive == archive)
+    }
+
+    /// The checkpoints shipped last, to whichever remote.
+    pub(crate) fn shipped(&self) -> Vec<CheckpointId> {
+        let bytes = read_whole(&*self.disk, &self.path(), MARK_BYTES_MAX).unwrap_or_default();
+        decode(&bytes).map(|mark| mark.shipped).unwrap_or_default()
     }
 
     /// Replaces what is remembered; it is durable when this returns.

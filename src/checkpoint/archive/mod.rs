@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `paths` | the names of its objects |
-//! | `sealed`, `key` | who may write to it |
+//! | `sealed`, `key`, `cipher` | who may write to it, and who may read it |
 //! | `manifest` | what a shipped checkpoint is made of |
 //! | `chunk` | how files are cut and packed |
 //! | `upload` | one checkpoint on its way |
@@ -30,6 +30,7 @@
 mod backoff;
 mod catalogue;
 mod chunk;
+mod cipher;
 mod error;
 mod key;
 mod manifest;
@@ -46,14 +47,18 @@ mod upload;
 
 pub(crate) use catalogue::Archive;
 pub(crate) use chunk::ChunkSizes;
+pub use cipher::ArchiveCipher;
 pub use error::{ArchiveError, Unusable};
 pub use key::{ArchiveKey, Trust};
+pub(crate) use manifest::files_of;
+pub(crate) use mark::MarkFile;
 pub(crate) use pace::Moment;
 pub use pace::{UploadLimits, UploadWindow};
 pub(crate) use paths::ArchivePaths;
 #[cfg(test)]
 pub(crate) use paths::ManifestName;
-pub(crate) use restore::{Restorer, Step, Wanted};
-pub use shipping::{Connectivity, ShippingStatus};
+pub(crate) use restore::{Fetched, Restorer, Step, Wanted};
+pub use retention::Retention;
+pub use shipping::{Backlog, Connectivity, ShippingStatus};
 pub(crate) use shipping::{Shipping, ShippingPolicy, ShippingStart, Turn};
 pub use upload::Verification;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <device>/<job>/
-//!   chunks/<first 2 hex digits>/<BLAKE3, 64 hex digits>     zstd of what has that hash
+//!   chunks/<first 2 hex digits>/<BLAKE3, 64 hex digits>     zstd of what has that hash; encrypted under a keyed hash
 //!   manifests/<incarnation, 10 digits>-<generation, 20 digits>-<first 16 hex digits of the seal>
 //!   incarnations/<number, 10 digits>-<id, 32 hex digits>
 //! ```
@@ -50,13 +50,14 @@ impl ArchivePaths {
         self.root.join("chunks")
     }
 
+    /// The chunk with this hash, which is keyed where chunks are encrypted (see `chunk`).
     pub(crate) fn chunk(&self, hash: &blake3::Hash) -> RemoteName {
         let hex = hash.to_hex();
         let (folder, _) = hex.split_at(2);
         self.chunks().join(folder).join(&hex)
     }
 
-    /// The hash a chunk's name says.
+    /// The hash in a chunk's name.
     pub(crate) fn chunk_hash(&self, name: &RemoteName) -> Option<blake3::Hash> {
         let hash = blake3::Hash::from_hex(name.last()).ok()?;
         (self.chunk(&hash) == *name).then_some(hash)

@@ -3,8 +3,13 @@
 //! Steps, and what a crash leaves behind:
 //!   1. files are fetched to `remote/incoming/`, chunk by chunk, each checked   → the next restore goes on where it broke off
 //!   2. every file is there and has the hash its checkpoint says; synced
-//!   3. they are moved to `parts/`, the directory synced                        → parts no manifest names
-//!   4. the checkpoint's manifest is written, synced, renamed                   → a completed checkpoint
+//!   3. the caller looks whether the state fits the job
+//!   4. they are moved to `parts/`, the directory synced                        → parts no manifest names
+//!   5. the checkpoint's manifest is written, synced, renamed                   → a completed checkpoint
+//!   6. the generation is remembered (see `mark`)
+//!
+//! Up to step 3 nothing of the local state is touched: a disk that is full, a link that breaks or state that does not fit
+//! leaves it as it was. A file that is among the parts already and has the right hash is not fetched.
 //!
 //! A checkpoint that is damaged on the remote is passed over for the one before it, saying so.
 
@@ -14,15 +19,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::chunk::{packed_bytes_max, unpack};
+use super::chunk::packed_bytes_max;
 use super::error::Unusable;
 use super::manifest::{Shipped, ShippedChunk, ShippedFile, files_of};
 use super::mark::MarkFile;
 use super::paths::ManifestName;
 use super::{Archive, ArchiveError};
-use crate::checkpoint::{CheckpointId, Spool};
+use crate::checkpoint::part_file::{check_file, read_parts};
+use crate::checkpoint::{CheckpointId, Contents, Reached, Spool};
 use crate::disk::{Disk, DurableFile};
 use crate::remote::RemoteError;
+use crate::runtime::Offset;
 
 /// Times a call is tried that may succeed later.
 const ATTEMPTS_MAX: u32 = 5;
@@ -34,6 +41,48 @@ pub(crate) struct Wanted {
     pub(crate) id: Option<CheckpointId>,
     /// Also one older than what this device has seen.
     pub(crate) accept_rollback: bool,
+    /// The newest on the remote must be of this generation at least: for a device that has seen nothing yet.
+    pub(crate) min_generation: u64,
+}
+
+/// A checkpoint that is fetched whole and verified, and not installed yet.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) shipped: Shipped,
+    /// How far the device that shipped had come, as far as the remote knows.
+    pub(crate) reached: Reached,
+    /// When that was, in milliseconds since 1970 by that device's clock.
+    pub(crate) heard_ms: i64,
+}
+
+/// What the device that shipped had taken in behind a checkpoint, as far as the remote knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// First and last batch.
+    pub(crate) batches: (Offset, Offset),
+    pub(crate) readings: u64,
+    /// First and last line of each client that asked for acknowledgements.
+    pub(crate) clients: Vec<(String, u64, u64)>,
+}
+
+impl Fetched {
+    /// What is lost with this checkpoint, unless a journal or the senders still have it.
+    pub(crate) fn lost(&self) -> Option<Lost> {
+        let checkpoint = &self.shipped.checkpoint;
+        if self.reached.offset <= checkpoint.offset {
+            return None;
+        }
+        let held = |client: &str| {
+            checkpoint.clients.iter().find(|(held, _)| held == client).map_or(0, |(_, lines)| *lines)
+        };
+        let clients =
+            self.reached.clients.iter().map(|(client, lines)| (client.clone(), held(client) + 1, *lines));
+        Some(Lost {
+            batches: (checkpoint.offset.next(), self.reached.offset),
+            readings: self.reached.readings.saturating_sub(checkpoint.readings),
+            clients: clients.filter(|(_, from, through)| from <= through).collect(),
+        })
+    }
 }
 
 /// How far a restore has come.
@@ -104,19 +153,63 @@ impl<'a> Restorer<'a> {
         Ok(listed)
     }
 
-    /// Restores; `None` when there is nothing on the remote at all.
+    /// Fetches and installs; `None` when there is nothing on the remote at all.
     ///
     /// # Errors
-    /// [`ArchiveError`]; what is in the local directory is as it was, but for files in `remote/incoming/`.
+    /// As [`Restorer::fetch`] and [`Restorer::install`].
     pub(crate) fn restore(
         &mut self,
         wanted: Wanted,
         progress: &mut dyn FnMut(Step),
-    ) -> Result<Option<Shipped>, ArchiveError> {
+    ) -> Result<Option<Fetched>, ArchiveError> {
+        let Some(fetched) = self.fetch(wanted, progress)? else { return Ok(None) };
+        self.install(&fetched)?;
+        Ok(Some(fetched))
+    }
+
+    /// Fetches a whole checkpoint and verifies it; `None` when there is nothing on the remote at all.
+    ///
+    /// # Errors
+    /// [`ArchiveError`]; what is in the local directory is as it was, but for files in `remote/incoming/`.
+    pub(crate) fn fetch(
+        &mut self,
+        wanted: Wanted,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<Option<Fetched>, ArchiveError> {
+        self.choose(wanted, &mut |restorer, shipped| restorer.fetch_files(shipped, progress))
+    }
+
+    /// Finds the checkpoint that would be restored, reading every byte of it; nothing is written.
+    ///
+    /// # Errors
+    /// As [`Restorer::fetch`].
+    pub(crate) fn try_out(
+        &mut self,
+        wanted: Wanted,
+        progress: &mut dyn FnMut(Step),
+    ) -> Result<Option<Fetched>, ArchiveError> {
+        self.choose(wanted, &mut |restorer, shipped| {
+            progress(Step::Chosen { id: shipped.checkpoint.id, bytes: shipped.checkpoint.state_bytes() });
+            restorer.verify(shipped, &mut |bytes| progress(Step::Fetched { bytes }))
+        })
+    }
+
+    /// The newest checkpoint that is wanted and that `attempt` finds whole.
+    fn choose(
+        &mut self,
+        wanted: Wanted,
+        attempt: &mut dyn FnMut(&mut Self, &Shipped) -> Result<(), ArchiveError>,
+    ) -> Result<Option<Fetched>, ArchiveError> {
         let mut last = None;
         let listed = self.list()?;
         let tried = listed.len();
         self.check_rollback(&listed, wanted)?;
+        // Offsets only ascend, whoever ships.
+        let readable =
+            listed.iter().filter_map(|(_, read)| read.as_ref().ok()).map(|shipped| &shipped.manifest);
+        let farthest = readable
+            .max_by_key(|manifest| manifest.reached.offset)
+            .map(|manifest| (manifest.reached.clone(), manifest.shipped_ms));
         for (_, read) in listed {
             let shipped = match read {
                 Ok(shipped) if wanted.id.is_some_and(|id| id != shipped.checkpoint.id) => continue,
@@ -127,8 +220,12 @@ impl<'a> Restorer<'a> {
                     continue;
                 }
             };
-            match self.install(&shipped, progress) {
-                Ok(()) => return Ok(Some(shipped)),
+            match attempt(self, &shipped) {
+                Ok(()) => {
+                    let own = || (Reached::of(&shipped.checkpoint), shipped.manifest.shipped_ms);
+                    let (reached, heard_ms) = farthest.unwrap_or_else(own);
+                    return Ok(Some(Fetched { shipped, reached, heard_ms }));
+                }
                 Err(error @ ArchiveError::Unusable { .. }) => {
                     tracing::warn!(
                         checkpoint = %shipped.checkpoint.id, %error,
@@ -143,28 +240,39 @@ impl<'a> Restorer<'a> {
         match (wanted.id, last) {
             (Some(checkpoint), None) => Err(ArchiveError::Absent { checkpoint, address }),
             (_, Some(last)) => Err(ArchiveError::NothingWhole { address, tried, last: Box::new(last) }),
+            (None, None) if wanted.min_generation > 0 => {
+                Err(ArchiveError::RolledBack { address, found: (0, 0), seen: (0, wanted.min_generation) })
+            }
             (None, None) => Ok(None),
         }
     }
 
     fn check_rollback(&self, listed: &[Entry], wanted: Wanted) -> Result<(), ArchiveError> {
-        let newest = listed.iter().find_map(|(_, read)| read.as_ref().ok());
+        let newest = listed.iter().find_map(|(name, read)| read.is_ok().then_some(name));
         let Some(newest) = newest else { return Ok(()) };
-        let (found, address) = (newest.manifest.generation, self.archive.store.address());
+        let found = (newest.incarnation, newest.generation);
+        let address = self.archive.store.address();
+        let rolled_back = |seen| Err(ArchiveError::RolledBack { address: address.to_owned(), found, seen });
+        if wanted.accept_rollback {
+            return Ok(());
+        }
+        if found.1 < wanted.min_generation {
+            return rolled_back((0, wanted.min_generation));
+        }
         match MarkFile::of(Arc::clone(&self.disk), &self.directory).read(&self.archive.identity()) {
-            Some(mark) if found < mark.generation && !wanted.accept_rollback => {
-                Err(ArchiveError::RolledBack { address: address.to_owned(), found, seen: mark.generation })
+            Some(mark) if found < (mark.incarnation, mark.generation) => {
+                rolled_back((mark.incarnation, mark.generation))
             }
-            Some(_) => Ok(()),
-            None => {
+            None if wanted.min_generation == 0 => {
                 tracing::warn!(
                     remote = address,
-                    generation = found,
+                    generation = found.1,
                     "this directory has not seen the remote before: whether its newest checkpoint is the newest there was \
                      cannot be told"
                 );
                 Ok(())
             }
+            _ => Ok(()),
         }
     }
 
@@ -172,12 +280,19 @@ impl<'a> Restorer<'a> {
     ///
     /// # Errors
     /// [`ArchiveError::Unusable`] when it is not whole, and the remote's.
-    pub(crate) fn verify(&mut self, shipped: &Shipped) -> Result<(), ArchiveError> {
+    pub(crate) fn verify(
+        &mut self,
+        shipped: &Shipped,
+        verified: &mut dyn FnMut(u64),
+    ) -> Result<(), ArchiveError> {
         let hashes = files_of(&shipped.checkpoint);
+        let mut verified_bytes = 0;
         for file in &shipped.manifest.files {
             let mut hasher = blake3::Hasher::new();
             for chunk in &file.chunks {
-                hasher.update(&self.fetch(chunk)?);
+                hasher.update(&self.fetch_chunk(shipped, chunk)?);
+                verified_bytes += u64::from(chunk.bytes);
+                verified(verified_bytes);
             }
             self.check_hash(file, &hasher, &hashes)?;
         }
@@ -198,21 +313,62 @@ impl<'a> Restorer<'a> {
         Err(ArchiveError::unusable(&self.archive.paths.manifests(), reason))
     }
 
-    fn install(&mut self, shipped: &Shipped, progress: &mut dyn FnMut(Step)) -> Result<(), ArchiveError> {
+    fn incoming(&self) -> PathBuf {
+        self.directory.join("remote").join("incoming")
+    }
+
+    fn parts(&self) -> PathBuf {
+        self.directory.join("parts")
+    }
+
+    fn fetch_files(&mut self, shipped: &Shipped, progress: &mut dyn FnMut(Step)) -> Result<(), ArchiveError> {
         let id = shipped.checkpoint.id;
         progress(Step::Chosen { id, bytes: shipped.checkpoint.state_bytes() });
-        let incoming = self.directory.join("remote").join("incoming");
-        let parts = self.directory.join("parts");
-        for directory in [&incoming, &parts] {
-            self.disk.create_directory(directory).map_err(local("create", directory))?;
-        }
+        let incoming = self.incoming();
+        self.disk.create_directory(&incoming).map_err(local("create", &incoming))?;
         let mut fetched_bytes = 0;
         for file in &shipped.manifest.files {
+            self.take_part(&incoming, file, shipped)?;
             self.fetch_file(&incoming.join(&file.name), file, shipped, &mut |bytes| {
                 fetched_bytes += bytes;
                 progress(Step::Fetched { bytes: fetched_bytes });
             })?;
         }
+        Ok(())
+    }
+
+    /// Takes a file from the local parts where it is there and whole.
+    fn take_part(&self, incoming: &Path, file: &ShippedFile, shipped: &Shipped) -> Result<(), ArchiveError> {
+        let (from, to) = (self.parts().join(&file.name), incoming.join(&file.name));
+        let Some(expected) = files_of(&shipped.checkpoint).get(file.name.as_str()).copied() else {
+            return Ok(());
+        };
+        if self.disk.open(&to).is_ok() || check_file(&*self.disk, &from, &file.name, expected).is_err() {
+            return Ok(());
+        }
+        self.disk.link(&from, &to).map_err(local("link", &to))
+    }
+
+    /// What was fetched, to be looked at before it is installed.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Local`] when it cannot be read again.
+    pub(crate) fn contents(&self, fetched: &Fetched) -> Result<Contents, ArchiveError> {
+        let (manifest, incoming) = (fetched.shipped.checkpoint.clone(), self.incoming());
+        let parts = read_parts(&*self.disk, &incoming, &manifest)
+            .map_err(|damage| io::Error::new(io::ErrorKind::InvalidData, damage.into_reason()))
+            .map_err(local("read", &incoming))?;
+        Ok(Contents { manifest, parts })
+    }
+
+    /// Makes what was fetched a completed checkpoint of the local directory.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Local`]; the next restore begins with what is there.
+    pub(crate) fn install(&self, fetched: &Fetched) -> Result<(), ArchiveError> {
+        let Fetched { shipped, .. } = fetched;
+        let (incoming, parts) = (self.incoming(), self.parts());
+        self.disk.create_directory(&parts).map_err(local("create", &parts))?;
         for file in &shipped.manifest.files {
             let (from, to) = (incoming.join(&file.name), parts.join(&file.name));
             self.disk.rename(&from, &to).map_err(local("move to its place", &from))?;
@@ -221,7 +377,13 @@ impl<'a> Restorer<'a> {
         Spool::adopt(&*self.disk, &self.directory, &shipped.checkpoint)
             .map_err(local("write the manifest in", &self.directory))?;
         // What an earlier attempt left of another checkpoint.
-        self.disk.remove_directory(&incoming).map_err(local("clear", &incoming))
+        self.disk.remove_directory(&incoming).map_err(local("clear", &incoming))?;
+        let mark_file = MarkFile::of(Arc::clone(&self.disk), &self.directory);
+        let archive = self.archive.identity();
+        let mut mark =
+            mark_file.read(&archive).unwrap_or_else(|| super::mark::Mark { archive, ..Default::default() });
+        mark.see(shipped.manifest.incarnation.number, shipped.manifest.generation);
+        mark_file.write(&mark)
     }
 
     /// Fetches a file. What is there of it already, from an attempt that was cut, is checked and kept.
@@ -239,7 +401,7 @@ impl<'a> Restorer<'a> {
         let mut out: Box<dyn DurableFile> = self.disk.append(path).map_err(local("write", path))?;
         self.disk.truncate(path, kept_bytes).map_err(local("cut", path))?;
         for chunk in file.chunks.iter().skip(kept) {
-            let bytes = self.fetch(chunk)?;
+            let bytes = self.fetch_chunk(shipped, chunk)?;
             hasher.update(&bytes);
             out.write_all(&bytes).map_err(local("write", path))?;
             fetched(bytes.len() as u64);
@@ -248,10 +410,10 @@ impl<'a> Restorer<'a> {
         out.sync().map_err(local("sync", path))
     }
 
-    fn fetch(&mut self, chunk: &ShippedChunk) -> Result<Vec<u8>, ArchiveError> {
+    fn fetch_chunk(&mut self, shipped: &Shipped, chunk: &ShippedChunk) -> Result<Vec<u8>, ArchiveError> {
         let archive = self.archive;
         let hash = chunk.hash();
-        let name = archive.paths.chunk(&hash);
+        let name = archive.paths.chunk(&shipped.packing.object(&hash));
         let packed = match self.retry(|| Ok(archive.store.get(&name, packed_bytes_max(chunk.bytes))?)) {
             Err(ArchiveError::Remote(RemoteError::NotFound { .. })) => {
                 return Err(ArchiveError::unusable(
@@ -264,7 +426,8 @@ impl<'a> Restorer<'a> {
             }
             packed => packed?,
         };
-        unpack(&packed, chunk.bytes, &hash).ok_or_else(|| ArchiveError::unusable(&name, Unusable::Damaged))
+        let unpacked = shipped.packing.unpack(&packed, chunk.bytes, &hash);
+        unpacked.ok_or_else(|| ArchiveError::unusable(&name, Unusable::Damaged))
     }
 
     fn retry<T>(&mut self, mut call: impl FnMut() -> Result<T, ArchiveError>) -> Result<T, ArchiveError> {

@@ -3,35 +3,62 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::pace::DAY_MS;
 use super::paths::ManifestName;
 
 /// What is known of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It names these chunks.
-    Usable(BTreeSet<[u8; 32]>),
+    /// It names these chunks, and was shipped at this time in milliseconds since 1970.
+    Usable { chunks: BTreeSet<[u8; 32]>, shipped_ms: i64 },
     /// It can never be used.
     Useless,
     /// Another release may be able to use it: what it names is unknown.
     Unknown,
 }
 
-/// The manifests that may go: those older than the newest `retain` usable ones, and not newer than our own incarnation.
-/// `names` are newest first.
+/// What stays on the remote: the newest, and beside them the last of each of some days and weeks (UTC, from Monday). Days
+/// and weeks are counted that have one; by the order of generations, so a clock that jumps removes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest, at least 1. Default 3.
+    pub newest: usize,
+    /// Days. Default 0.
+    pub daily: usize,
+    /// Weeks. Default 0.
+    pub weekly: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { newest: 3, daily: 0, weekly: 0 }
+    }
+}
+
+/// The manifests that may go: those older than the newest that stay, but for the last of their day or week, and not newer
+/// than our own incarnation. `names` are newest first.
 pub(crate) fn manifests_to_delete(
     names: &[ManifestName],
     known: &BTreeMap<ManifestName, Known>,
-    retain: usize,
+    retention: Retention,
     incarnation: u32,
 ) -> Vec<ManifestName> {
     let mut usable = 0;
+    let (mut days, mut weeks) = (BTreeSet::new(), BTreeSet::new());
     let mut outdated = Vec::new();
     for name in names {
-        if usable >= retain.max(1) && name.incarnation <= incarnation {
-            outdated.push(*name);
-        }
-        if matches!(known.get(name), Some(Known::Usable(_))) {
+        let is_newest = usable < retention.newest.max(1);
+        let mut is_last_of_its_time = false;
+        if let Some(Known::Usable { shipped_ms, .. }) = known.get(name) {
             usable += 1;
+            let day = shipped_ms.div_euclid(DAY_MS);
+            // 1970 began on a Thursday.
+            let week = (day + 3).div_euclid(7);
+            is_last_of_its_time = (days.len() < retention.daily && days.insert(day))
+                | (weeks.len() < retention.weekly && weeks.insert(week));
+        }
+        if !is_newest && !is_last_of_its_time && name.incarnation <= incarnation {
+            outdated.push(*name);
         }
     }
     outdated
@@ -58,7 +85,7 @@ impl Garbage {
             return Vec::new();
         }
         let is_named = |hash: &[u8; 32]| {
-            known.values().any(|known| matches!(known, Known::Usable(chunks) if chunks.contains(hash)))
+            known.values().any(|known| matches!(known, Known::Usable { chunks, .. } if chunks.contains(hash)))
         };
         let since: BTreeMap<[u8; 32], Duration> = chunks
             .into_iter()
@@ -80,7 +107,30 @@ mod tests {
     }
 
     fn usable(chunks: &[u8]) -> Known {
-        Known::Usable(chunks.iter().map(|chunk| [*chunk; 32]).collect())
+        Known::Usable { chunks: chunks.iter().map(|chunk| [*chunk; 32]).collect(), shipped_ms: 0 }
+    }
+
+    fn newest(newest: usize) -> Retention {
+        Retention { newest, ..Retention::default() }
+    }
+
+    #[test]
+    fn the_last_of_days_and_weeks_stay_beside_the_newest() {
+        // Four a day, generation 40 on a Thursday, ten days after generation 1.
+        let names: Vec<ManifestName> = (1..=40).rev().map(|generation| name(1, generation)).collect();
+        let at = |generation: u64| i64::try_from(generation - 1).unwrap() / 4 * DAY_MS + 5 * DAY_MS;
+        let known = |name: &ManifestName| {
+            (*name, Known::Usable { chunks: BTreeSet::new(), shipped_ms: at(name.generation) })
+        };
+        let known: BTreeMap<_, _> = names.iter().map(known).collect();
+        let kept = |retention: Retention| -> Vec<u64> {
+            let outdated = manifests_to_delete(&names, &known, retention, 1);
+            names.iter().filter(|name| !outdated.contains(name)).map(|name| name.generation).collect()
+        };
+        assert_eq!(kept(Retention { newest: 2, daily: 3, weekly: 0 }), [40, 39, 36, 32]);
+        // Days 5 to 14 since 1970: the first week ends with day 10.
+        assert_eq!(kept(Retention { newest: 1, daily: 0, weekly: 2 }), [40, 24]);
+        assert_eq!(kept(Retention { newest: 1, daily: 2, weekly: 9 }), [40, 36, 24]);
     }
 
     #[test]
@@ -94,14 +144,14 @@ mod tests {
             (names[4], usable(&[])),
         ]
         .into();
-        assert_eq!(manifests_to_delete(&names, &known, 2, 3), [names[4]]);
-        assert_eq!(manifests_to_delete(&names, &known, 1, 3), [names[2], names[3], names[4]]);
+        assert_eq!(manifests_to_delete(&names, &known, newest(2), 3), [names[4]]);
+        assert_eq!(manifests_to_delete(&names, &known, newest(1), 3), [names[2], names[3], names[4]]);
         assert_eq!(
-            manifests_to_delete(&names, &known, 1, 1),
+            manifests_to_delete(&names, &known, newest(1), 1),
             [names[3], names[4]],
             "a newer incarnation's stay"
         );
-        assert_eq!(manifests_to_delete(&names, &known, 5, 3), []);
+        assert_eq!(manifests_to_delete(&names, &known, newest(5), 3), []);
     }
 
     #[test]

@@ -21,10 +21,10 @@ use super::manifest::ShippedManifest;
 use super::mark::{Mark, MarkFile};
 use super::pace::{Moment, Pace, Pause, UploadLimits};
 use super::paths::{Incarnation, ManifestName};
-use super::retention::{Garbage, Known, manifests_to_delete};
+use super::retention::{Garbage, Known, Retention, manifests_to_delete};
 use super::upload::{Advance, ChunkIndex, Cutter, Upload, Verification};
 use super::{Archive, ArchiveError, Unusable};
-use crate::checkpoint::{CheckpointId, Pins};
+use crate::checkpoint::{CheckpointId, Pins, Reached};
 use crate::disk::Disk;
 use crate::mutants::Mutant;
 
@@ -32,6 +32,12 @@ use crate::mutants::Mutant;
 const INCARNATIONS_REMEMBERED: usize = 8;
 /// Incarnation objects that are left on the remote behind the newest.
 const INCARNATIONS_KEPT: u32 = 16;
+/// Pause between two warnings of one outage.
+const REMINDER_INTERVAL: Duration = Duration::from_secs(3600);
+/// Bytes sent whose count a crash may forget, as a share of the limit a day.
+const UNCOUNTED_SHARE: u64 = 64;
+/// The least of that, in bytes: the mark is not written for less.
+const UNCOUNTED_BYTES_MIN: u64 = 64 << 10;
 /// Objects that are deleted in one step.
 const DELETED_IN_STEP_MAX: usize = 16;
 
@@ -41,7 +47,7 @@ pub(crate) struct ShippingPolicy {
     pub(crate) limits: UploadLimits,
     /// Least time from one published checkpoint to the next upload.
     pub(crate) interval: Duration,
-    pub(crate) retain: usize,
+    pub(crate) retention: Retention,
     /// How long a chunk stays that nothing names.
     pub(crate) grace: Duration,
     pub(crate) sizes: ChunkSizes,
@@ -69,6 +75,17 @@ pub enum Connectivity {
     Fenced,
 }
 
+/// What is not on the remote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Readings in checkpoints that were completed here and are not on the remote: what a lost device would lose, besides
+    /// what came in since its last checkpoint.
+    pub readings: u64,
+    /// How long the oldest checkpoint has waited whose readings these are.
+    pub age: Duration,
+}
+
 /// What was shipped, and what was not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -83,6 +100,10 @@ pub struct ShippingStatus {
     pub sent_bytes: u64,
     /// The newest checkpoint that is on the remote.
     pub newest: Option<CheckpointId>,
+    /// Objects removed from the remote by this process.
+    pub removed: u64,
+    /// What waits; `None` when everything completed is on the remote.
+    pub backlog: Option<Backlog>,
 }
 
 /// What comes next.
@@ -112,6 +133,8 @@ struct Chain {
     previous: Option<[u8; 32]>,
     /// The checkpoint it holds, encoded.
     checkpoint: Vec<u8>,
+    /// Readings in it.
+    readings: u64,
 }
 
 /// A manifest about to be published. Its bytes stay the same however often it is tried.
@@ -122,6 +145,7 @@ struct Publication {
     seal: blake3::Hash,
     manifest: ShippedManifest,
     id: CheckpointId,
+    readings: u64,
 }
 
 #[derive(Debug)]
@@ -165,6 +189,12 @@ pub(crate) struct Shipping {
     backoff: Backoff,
     retry_at: Option<Duration>,
     next_upload_at: Duration,
+    /// Since when something completed is not on the remote.
+    behind_since: Option<Duration>,
+    /// Since when the remote fails, and when that was said last.
+    failing: Option<(Duration, Duration)>,
+    /// Bytes sent that the mark does not count yet.
+    uncounted_bytes: u64,
     status: ShippingStatus,
 }
 
@@ -195,12 +225,27 @@ impl Shipping {
             collected_at: None,
             retry_at: None,
             next_upload_at: Duration::ZERO,
+            behind_since: None,
+            failing: None,
+            uncounted_bytes: 0,
             status: ShippingStatus::default(),
         }
     }
 
-    pub(crate) fn status(&self) -> ShippingStatus {
-        ShippingStatus { skipped: self.pins.skipped(), ..self.status.clone() }
+    pub(crate) fn status(&self, now: Moment) -> ShippingStatus {
+        let shipped = self.chain.as_ref().map_or(0, |chain| chain.readings);
+        let reached = self.pins.reached().map_or(0, |reached| reached.readings);
+        let backlog = self.behind_since.map(|since| Backlog {
+            readings: reached.saturating_sub(shipped),
+            age: now.monotonic.saturating_sub(since),
+        });
+        ShippingStatus { skipped: self.pins.skipped(), backlog, ..self.status.clone() }
+    }
+
+    /// Looks for what can go from the remote next, whether or not something was shipped.
+    pub(crate) fn prune(&mut self) {
+        self.work = Work::Tidying;
+        self.collected_at = None;
     }
 
     /// Lets the next checkpoint begin without the interval's pause: the job ends.
@@ -215,7 +260,11 @@ impl Shipping {
         }
         let has_work = !matches!(self.work, Work::Nothing);
         if !has_work && !self.pins.is_waiting() {
+            self.behind_since = None;
             return Turn::Idle;
+        }
+        if !matches!(self.work, Work::Tidying | Work::Collecting(_)) || self.pins.is_waiting() {
+            self.behind_since.get_or_insert(now.monotonic);
         }
         if let Some(at) = self.retry_at.filter(|at| now.monotonic < *at) {
             return Turn::WaitUntil(at);
@@ -256,8 +305,14 @@ impl Shipping {
                 self.backoff.succeeded();
                 if matches!(self.stage, Stage::Open(_)) && self.status.connectivity != Connectivity::Connected
                 {
-                    if matches!(self.status.connectivity, Connectivity::Failing(_)) {
-                        tracing::info!(remote = self.archive.store.address(), "the remote answers again");
+                    if let Some((since, _)) = self.failing.take() {
+                        let outage_s = now.monotonic.saturating_sub(since).as_secs();
+                        tracing::info!(
+                            remote = self.archive.store.address(),
+                            outage_s,
+                            skipped = self.pins.skipped(),
+                            "the remote answers again"
+                        );
                     }
                     self.status.connectivity = Connectivity::Connected;
                 }
@@ -275,23 +330,47 @@ impl Shipping {
         }
         let pause = self.backoff.failed();
         self.retry_at = Some(now.monotonic + pause);
-        let reason = error.to_string();
-        if !matches!(self.status.connectivity, Connectivity::Failing(_)) {
-            tracing::warn!(
-                remote = self.archive.store.address(), %error, retry_in_s = pause.as_secs(),
-                "checkpoints do not reach the remote: tried again with growing pauses, the job goes on"
-            );
-        } else {
-            tracing::debug!(%error, failures = self.backoff.failures(), "the remote still fails");
+        let Backlog { readings: unshipped, age } = self.status(now).backlog.unwrap_or_default();
+        let address = self.archive.store.address();
+        match &mut self.failing {
+            None => {
+                self.failing = Some((now.monotonic, now.monotonic));
+                tracing::warn!(
+                    remote = address, %error, retry_in_s = pause.as_secs(),
+                    "checkpoints do not reach the remote: tried again with growing pauses, the job goes on"
+                );
+            }
+            Some((_, said)) if now.monotonic.saturating_sub(*said) >= REMINDER_INTERVAL => {
+                *said = now.monotonic;
+                tracing::warn!(
+                    remote = address, %error, unshipped_readings = unshipped, waiting_s = age.as_secs(),
+                    skipped = self.pins.skipped(), "checkpoints still do not reach the remote"
+                );
+            }
+            Some(_) => tracing::debug!(%error, failures = self.backoff.failures(), "the remote still fails"),
         }
-        self.status.connectivity = Connectivity::Failing(reason);
+        self.status.connectivity = Connectivity::Failing(error.to_string());
     }
 
     fn count_sent(&mut self, bytes: u64, now: Moment) {
         if bytes > 0 {
             self.pace.sent(bytes, now);
             self.status.sent_bytes += bytes;
+            self.uncounted_bytes += bytes;
         }
+        let Some(limit) = self.policy.limits.bytes_per_day else { return };
+        if self.uncounted_bytes >= (limit / UNCOUNTED_SHARE).max(UNCOUNTED_BYTES_MIN)
+            && let Err(error) = self.write_mark()
+        {
+            tracing::warn!(%error, "the bytes sent today are not remembered");
+        }
+    }
+
+    fn write_mark(&mut self) -> Result<(), ArchiveError> {
+        (self.mark.day, self.mark.sent_bytes) = (self.pace.day, self.pace.sent_today);
+        self.mark_file.write(&self.mark)?;
+        self.uncounted_bytes = 0;
+        Ok(())
     }
 
     fn try_step(&mut self, now: Moment) -> Result<(), ArchiveError> {
@@ -388,7 +467,7 @@ impl Shipping {
         for name in &names {
             match self.archive.manifest(name) {
                 Ok(shipped) => {
-                    if shipped.manifest.generation < self.mark.generation {
+                    if (name.incarnation, name.generation) < (self.mark.incarnation, self.mark.generation) {
                         tracing::warn!(
                             found = shipped.manifest.generation,
                             seen = self.mark.generation,
@@ -397,6 +476,7 @@ impl Shipping {
                     }
                     chain.previous = Some(*shipped.seal.as_bytes());
                     self.status.newest = Some(shipped.checkpoint.id);
+                    chain.readings = shipped.checkpoint.readings;
                     chain.checkpoint = shipped.manifest.checkpoint;
                     break;
                 }
@@ -415,7 +495,7 @@ impl Shipping {
         if self.chain.as_ref().is_some_and(|chain| chain.checkpoint == checkpoint.encode()) {
             return self.pins.release();
         }
-        self.work = Work::Uploading(Box::new(Upload::new(checkpoint)));
+        self.work = Work::Uploading(Box::new(Upload::new(checkpoint, self.archive.packing())));
     }
 
     fn upload(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
@@ -445,10 +525,12 @@ impl Shipping {
             shipped_ms: now.wall_ms,
             checkpoint: checkpoint.encode(),
             files,
+            reached: self.pins.reached().unwrap_or_else(|| Reached::of(&checkpoint)),
         };
         let (bytes, seal) = manifest.encode(&self.archive.trust);
         let name = ManifestName::new(incarnation.number, manifest.generation, &seal);
-        let publication = Publication { name, bytes, seal, manifest, id: checkpoint.id };
+        let publication =
+            Publication { name, bytes, seal, manifest, id: checkpoint.id, readings: checkpoint.readings };
         self.work = Work::Publishing(Box::new(publication));
         self.count_sent(sent_bytes, now);
         Ok(())
@@ -464,23 +546,30 @@ impl Shipping {
             return Ok(());
         };
         self.pins.release();
-        let Publication { name, bytes, seal, manifest, id } = *publication;
+        let Publication { name, bytes, seal, manifest, id, readings } = *publication;
         self.count_sent(bytes.len() as u64, now);
-        self.known.insert(name, Known::Usable(manifest.chunks().map(|chunk| chunk.hash).collect()));
+        let packing = self.archive.packing();
+        let chunks = manifest.chunks().map(|chunk| *packing.object(&chunk.hash()).as_bytes()).collect();
+        self.known.insert(name, Known::Usable { chunks, shipped_ms: manifest.shipped_ms });
         let generation = manifest.generation;
-        self.chain =
-            Some(Chain { generation, previous: Some(*seal.as_bytes()), checkpoint: manifest.checkpoint });
+        self.chain = Some(Chain {
+            generation,
+            previous: Some(*seal.as_bytes()),
+            checkpoint: manifest.checkpoint,
+            readings,
+        });
         self.status.shipped += 1;
         self.status.newest = Some(id);
         self.next_upload_at = now.monotonic + self.policy.interval;
+        self.behind_since = self.pins.is_waiting().then_some(now.monotonic);
         tracing::info!(
             checkpoint = %id, generation, sent_bytes = self.status.sent_bytes, skipped = self.pins.skipped(),
             "checkpoint shipped"
         );
         // Only now: a mark that is ahead of the remote would look like a remote that was set back.
-        self.mark.generation = generation;
-        (self.mark.day, self.mark.sent_bytes) = (self.pace.day, self.pace.sent_today);
-        self.mark_file.write(&self.mark)
+        self.mark.see(incarnation.number, generation);
+        self.mark.note_shipped(id);
+        self.write_mark()
     }
 
     /// Removes manifests beyond those that are kept and, now and then, looks for chunks nothing names.
@@ -490,7 +579,10 @@ impl Shipping {
         for name in &names {
             if !self.known.contains_key(name) {
                 let known = match self.archive.manifest(name) {
-                    Ok(shipped) => Known::Usable(shipped.manifest.chunks().map(|chunk| chunk.hash).collect()),
+                    Ok(shipped) => Known::Usable {
+                        chunks: shipped.objects().collect(),
+                        shipped_ms: shipped.manifest.shipped_ms,
+                    },
                     Err(ArchiveError::Unusable { reason: Unusable::Version(_), .. }) => Known::Unknown,
                     Err(ArchiveError::Unusable { .. }) => Known::Useless,
                     Err(error) => return Err(error),
@@ -498,13 +590,18 @@ impl Shipping {
                 self.known.insert(*name, known);
             }
         }
-        let outdated = manifests_to_delete(&names, &self.known, self.policy.retain, incarnation.number);
+        let outdated = manifests_to_delete(&names, &self.known, self.policy.retention, incarnation.number);
         if !outdated.is_empty() && !self.check_fence(incarnation)? {
             return Ok(());
         }
+        let is_all = outdated.len() <= DELETED_IN_STEP_MAX;
         for name in outdated.into_iter().take(DELETED_IN_STEP_MAX) {
             self.archive.store.delete(&self.archive.paths.manifest(&name))?;
+            self.status.removed += 1;
             self.known.remove(&name);
+        }
+        if !is_all {
+            return Ok(());
         }
         self.work = Work::Nothing;
         let is_due = |at: Duration| now.monotonic.saturating_sub(at) >= self.policy.grace / 4;
@@ -541,6 +638,7 @@ impl Shipping {
             // Forgotten first: were its deletion not to be seen, it would be sent again.
             index.forget(hash);
             self.archive.store.delete(&self.archive.paths.chunk(&blake3::Hash::from_bytes(*hash)))?;
+            self.status.removed += 1;
             garbage.pop();
         }
         if garbage.is_empty() {

@@ -15,7 +15,7 @@ use crate::remote::{Fault, MemoryStore, RemoteName, RemoteStore};
 use crate::runtime::{Offset, Timestamp};
 use crate::state::GroupBytes;
 
-const UNSIGNED: Trust = Trust { key: None, allow_unsigned: true };
+const UNSIGNED: Trust = Trust { key: None, allow_unsigned: true, cipher: None };
 
 /// A checkpoint with these parts.
 pub(super) fn checkpoint_of(id: u64, parts: &[(&str, &[u8])]) -> Manifest {
@@ -54,7 +54,7 @@ fn policy() -> ShippingPolicy {
     ShippingPolicy {
         limits: UploadLimits::default(),
         interval: Duration::ZERO,
-        retain: 3,
+        retention: Retention::default(),
         grace: Duration::from_secs(60),
         sizes: ChunkSizes { min: 1 << 10, average: 4 << 10, max: 16 << 10 },
         verification: Verification::Reply,
@@ -77,10 +77,14 @@ impl Device {
     }
 
     fn with(directory: tempfile::TempDir, store: &Arc<MemoryStore>, policy: ShippingPolicy) -> Self {
+        Self::of(directory, archive(store), policy)
+    }
+
+    fn of(directory: tempfile::TempDir, archive: Archive, policy: ShippingPolicy) -> Self {
         RealDisk.create_directory(&directory.path().join("parts")).unwrap();
         let pins = Pins::default();
         let shipping = Shipping::new(ShippingStart {
-            archive: archive(store),
+            archive,
             disk: Arc::new(RealDisk),
             directory: directory.path().to_owned(),
             pins: pins.clone(),
@@ -101,6 +105,10 @@ impl Device {
         self.pins.offer(checkpoint);
     }
 
+    fn status(&self) -> ShippingStatus {
+        self.shipping.status(Moment { monotonic: self.now, wall_ms: 1_000_000 })
+    }
+
     /// Ships until nothing is left to do, or `steps` are over.
     fn ship(&mut self, steps: usize) -> Turn {
         for _ in 0..steps {
@@ -115,7 +123,7 @@ impl Device {
     }
 
     fn ship_all(&mut self) {
-        assert_eq!(self.ship(10_000), Turn::Idle, "{:?}", self.shipping.status());
+        assert_eq!(self.ship(10_000), Turn::Idle, "{:?}", self.status());
     }
 }
 
@@ -167,7 +175,7 @@ fn what_is_shipped_is_restored() {
     device.offer(&checkpoint_of(1, &[("a", &first), ("b", &second), ("c", b"")]), &[&first, &second, b""]);
     device.ship_all();
     assert_eq!(newest(&store), Some((1, vec![first, second, Vec::new()])));
-    let status = device.shipping.status();
+    let status = device.status();
     assert_eq!((status.shipped, status.newest), (1, Some(CheckpointId(1))));
     assert_eq!(status.connectivity, Connectivity::Connected);
 }
@@ -197,13 +205,13 @@ fn the_newest_wins_and_the_same_is_not_shipped_twice() {
         device.offer(&checkpoint_of(id, &[("a", b"x")]), &[b"x"]);
     }
     device.ship_all();
-    assert_eq!(device.shipping.status().skipped, 4);
+    assert_eq!(device.status().skipped, 4);
     assert_eq!(names(&store, "manifests").len(), 1);
     // A restart offers what it was restored from.
     let mut device = device.restarted(&store);
     device.offer(&checkpoint_of(5, &[("a", b"x")]), &[b"x"]);
     device.ship_all();
-    assert_eq!((device.shipping.status().shipped, names(&store, "manifests").len()), (0, 1));
+    assert_eq!((device.status().shipped, names(&store, "manifests").len()), (0, 1));
 }
 
 /// The connection is cut for good after a random number of bytes, or the process dies after a random number of steps, or a
@@ -260,7 +268,7 @@ fn an_outage_is_seen_and_ends() {
     store.set_down(true);
     device.offer(&checkpoint_of(1, &[("a", b"x")]), &[b"x"]);
     device.ship(100);
-    assert!(matches!(device.shipping.status().connectivity, Connectivity::Failing(_)));
+    assert!(matches!(device.status().connectivity, Connectivity::Failing(_)));
     assert!(store.calls() < 60, "it backs off");
     for id in 2..50 {
         device.offer(&checkpoint_of(id, &[("a", b"x")]), &[b"x"]);
@@ -268,7 +276,7 @@ fn an_outage_is_seen_and_ends() {
     store.set_down(false);
     device.ship_all();
     assert_eq!(newest(&store).unwrap().0, 49);
-    assert_eq!(device.shipping.status().connectivity, Connectivity::Connected);
+    assert_eq!(device.status().connectivity, Connectivity::Connected);
 }
 
 #[test]
@@ -323,9 +331,9 @@ fn of_two_devices_with_one_identity_one_goes_on() {
                 &checkpoint_of(id, &[("a", &[u8::try_from(id).unwrap()])]),
                 &[&[u8::try_from(id).unwrap()]],
             );
-            let before = devices[which].shipping.status().shipped;
+            let before = devices[which].status().shipped;
             devices[which].ship(usize::try_from(1 + random.below(12)).unwrap());
-            if devices[which].shipping.status().shipped > before {
+            if devices[which].status().shipped > before {
                 last[which] = id;
             }
         }
@@ -357,7 +365,7 @@ fn a_device_that_comes_back_after_its_replacement_stops() {
     for _ in 0..2 {
         old.offer(&checkpoint_of(3, &[("a", b"3")]), &[b"3"]);
         assert_eq!(old.ship(1000), Turn::Stopped);
-        assert_eq!(old.shipping.status().connectivity, Connectivity::Fenced);
+        assert_eq!(old.status().connectivity, Connectivity::Fenced);
         old = old.restarted(&store);
     }
     assert_eq!(newest(&store), Some((2, vec![b"2".to_vec()])));
@@ -391,7 +399,7 @@ fn damaged_and_hostile_objects_are_refused() {
             bytes[middle] ^= 1;
         },
         |bytes| bytes.iter_mut().for_each(|byte| *byte = 0xFF),
-        |bytes| *bytes = super::chunk::pack(&vec![0; 64 << 20]),
+        |bytes| *bytes = super::chunk::Packing::default().pack(&vec![0; 64 << 20], &blake3::hash(b"")),
         |bytes| bytes.resize(40 << 20, 0),
     ];
     let mut fallbacks = 0;
@@ -434,7 +442,7 @@ fn objects_of_other_devices_and_names_are_refused() {
     plant(&foreign, 10);
     assert_eq!(newest(&store).unwrap().0, 1, "under another generation's name");
     // A forged one where keys are used.
-    let trust = Trust { key: Some(ArchiveKey::of_test(1)), allow_unsigned: false };
+    let trust = Trust { key: Some(ArchiveKey::of_test(1)), allow_unsigned: false, cipher: None };
     let guarded = Archive::new(Arc::clone(&store) as Arc<dyn RemoteStore>, "device", "job", trust);
     let directory = tempfile::tempdir().unwrap();
     let mut restorer = Restorer::new(&guarded, Arc::new(RealDisk), directory.path()).without_pauses();
@@ -462,9 +470,12 @@ fn a_remote_that_was_set_back_is_refused_unless_accepted() {
     let archive = archive(&store);
     let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), device.directory.path()).without_pauses();
     let refused = restorer.restore(Wanted::default(), &mut |_| ());
-    assert!(matches!(refused, Err(ArchiveError::RolledBack { found: 1, seen: 2, .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ArchiveError::RolledBack { found: (1, 1), seen: (1, 2), .. })),
+        "{refused:?}"
+    );
     let accepted = restorer.restore(Wanted { accept_rollback: true, ..Wanted::default() }, &mut |_| ());
-    assert_eq!(accepted.unwrap().unwrap().checkpoint.id, CheckpointId(1));
+    assert_eq!(accepted.unwrap().unwrap().shipped.checkpoint.id, CheckpointId(1));
 }
 
 /// Restores are cut at every call; the next one goes on and fetches no chunk twice.
@@ -500,4 +511,178 @@ fn a_restore_cut_anywhere_goes_on() {
             RealDisk.list(&directory.path().join("parts")).unwrap().into_iter().collect();
         assert_eq!(files, ["a".to_owned(), "b".to_owned()].into());
     }
+}
+
+fn encrypted() -> Trust {
+    let cipher = Some(ArchiveCipher::of_test(7));
+    Trust { key: Some(ArchiveKey::of_test(1)), allow_unsigned: false, cipher }
+}
+
+fn archive_with(store: &Arc<MemoryStore>, trust: Trust) -> Archive {
+    Archive::new(Arc::clone(store) as Arc<dyn RemoteStore>, "device", "job", trust)
+}
+
+/// Restores by `archive` into `directory`: the checkpoint's id, or why not.
+fn restore_by(archive: &Archive, directory: &Path) -> Result<u64, ArchiveError> {
+    let mut restorer = Restorer::new(archive, Arc::new(RealDisk), directory).without_pauses();
+    Ok(restorer.restore(Wanted::default(), &mut |_| ())?.expect("something is there").shipped.checkpoint.id.0)
+}
+
+#[test]
+fn an_encrypted_archive_tells_nothing_and_is_read_with_its_key_only() {
+    let store = Arc::new(MemoryStore::new());
+    let secret = b"reading of the boiler: 42 degrees; ".repeat(20);
+    let directory = tempfile::tempdir().unwrap();
+    let mut plain = Device::new(&store);
+    plain.offer(&checkpoint_of(1, &[("a", &secret)]), &[&secret]);
+    plain.ship_all();
+    let before: BTreeSet<RemoteName> = store.with_objects(|objects| objects.keys().cloned().collect());
+    let mut device = Device::of(directory, archive_with(&store, encrypted()), policy());
+    device.offer(&checkpoint_of(2, &[("a", &secret)]), &[&secret]);
+    device.ship_all();
+    let hashes: Vec<String> = names(&store, "chunks").iter().map(|name| name.last().to_owned()).collect();
+    assert!(hashes.iter().any(|hash| *hash == blake3::hash(&secret).to_hex().as_str()), "in the plain one");
+    store.with_objects(|objects| {
+        for (name, bytes) in objects.iter().filter(|(name, _)| !before.contains(*name)) {
+            assert!(zstd::bulk::decompress(bytes, 1 << 20).is_err(), "{name} is only packed");
+            for text in [&b"boiler"[..], b"print", blake3::hash(&secret).as_bytes()] {
+                assert!(!bytes.windows(text.len()).any(|window| window == text), "{name}");
+            }
+        }
+    });
+    let empty = || tempfile::tempdir().unwrap();
+    assert_eq!(restore_by(&archive_with(&store, encrypted()), empty().path()).unwrap(), 2);
+    let unsigned = Trust { allow_unsigned: true, ..encrypted() };
+    assert_eq!(restore_by(&archive_with(&store, unsigned.clone()), empty().path()).unwrap(), 2);
+    // Without the key the plain one from before is what is left.
+    let without = Trust { cipher: None, ..unsigned };
+    assert_eq!(restore_by(&archive_with(&store, without), empty().path()).unwrap(), 1);
+    let other = Trust { cipher: Some(ArchiveCipher::of_test(8)), ..encrypted() };
+    let refused = restore_by(&archive_with(&store, other), empty().path()).unwrap_err().to_string();
+    assert!(refused.contains("not sealed with a key"), "the older one is what was tried last: {refused}");
+}
+
+#[test]
+fn what_the_lost_device_had_taken_in_behind_the_checkpoint_is_told() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    let with_lines = |id: u64, lines: u64| Manifest {
+        clients: vec![("boiler".into(), lines)],
+        ..checkpoint_of(id, &[("a", b"1")])
+    };
+    device.offer(&with_lines(1, 5), &[b"1"]);
+    // While it is shipped the job goes on.
+    device.ship(4);
+    device.offer(&with_lines(3, 17), &[b"1"]);
+    device.ship(4);
+    store.set_down(true);
+    let directory = tempfile::tempdir().unwrap();
+    store.set_down(false);
+    let archive = archive(&store);
+    let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), directory.path()).without_pauses();
+    let fetched = restorer.fetch(Wanted::default(), &mut |_| ()).unwrap().unwrap();
+    assert_eq!(fetched.shipped.checkpoint.id, CheckpointId(1));
+    let lost = fetched.lost().unwrap();
+    assert_eq!((lost.batches, lost.readings), ((Offset(11), Offset(30)), 2));
+    assert_eq!(lost.clients, [("boiler".to_owned(), 6, 17)]);
+    // Nothing of it is installed yet.
+    assert!(RealDisk.list(&directory.path().join("parts")).is_err());
+    assert!(RealDisk.list(&directory.path().join("manifests")).is_err());
+    assert_eq!(restorer.contents(&fetched).unwrap().parts.len(), 1);
+    restorer.install(&fetched).unwrap();
+    device.ship_all();
+    let fetched = restorer.fetch(Wanted::default(), &mut |_| ()).unwrap().unwrap();
+    assert_eq!(fetched.lost(), None);
+}
+
+#[test]
+fn a_restore_remembers_what_it_has_seen() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+    device.ship_all();
+    let older = store.with_objects(|objects| objects.clone());
+    device.offer(&checkpoint_of(2, &[("a", b"2")]), &[b"2"]);
+    device.ship_all();
+    let archive = archive(&store);
+    let (directory, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(restore_by(&archive, directory.path()).unwrap(), 2);
+    store.with_objects(|objects| *objects = older);
+    let refused = restore_by(&archive, directory.path()).unwrap_err();
+    assert!(matches!(refused, ArchiveError::RolledBack { found: (1, 1), seen: (1, 2), .. }), "{refused}");
+    // A new card can be told.
+    let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), empty.path()).without_pauses();
+    for (min_generation, expected) in [(2, None), (1, Some(CheckpointId(1)))] {
+        let wanted = Wanted { min_generation, ..Wanted::default() };
+        let fetched = restorer.try_out(wanted, &mut |_| ());
+        assert_eq!(fetched.ok().flatten().map(|fetched| fetched.shipped.checkpoint.id), expected);
+    }
+    // One that another device has taken over is ahead, however few generations it has.
+    let mut mark = MarkFile::of(Arc::new(RealDisk), directory.path()).read(&archive.identity()).unwrap();
+    mark.see(2, 1);
+    assert_eq!((mark.incarnation, mark.generation), (2, 1));
+}
+
+#[test]
+fn the_bytes_of_a_day_are_remembered_by_the_next_process() {
+    let store = Arc::new(MemoryStore::new());
+    let limits = UploadLimits { bytes_per_day: Some(300_000), ..UploadLimits::default() };
+    let limited = || ShippingPolicy { limits, ..policy() };
+    let bytes = noise(1 << 20, 1);
+    let mut device = Device::with(tempfile::tempdir().unwrap(), &store, limited());
+    for _ in 0..3 {
+        device.offer(&checkpoint_of(1, &[("a", &bytes)]), &[&bytes]);
+        let now = Moment { monotonic: device.now, wall_ms: 1_000_000 };
+        while device.shipping.turn(now) == Turn::Step {
+            device.shipping.step(now);
+        }
+        let paused = Connectivity::Paused("upload-bytes-per-day is used up");
+        assert_eq!(device.status().connectivity, paused);
+        assert!(device.status().backlog.unwrap().readings > 0);
+        device = Device::with(device.directory, &store, limited());
+    }
+    let sent = store.bytes_put();
+    // What a crash forgets, and the last chunk, of each of three processes.
+    assert!((300_000..300_000 + 3 * (65_536 + 16_384 + 1024)).contains(&sent), "{sent}");
+}
+
+#[test]
+fn what_waits_is_told_with_its_age() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+    device.ship_all();
+    assert_eq!(device.status().backlog, None);
+    store.set_down(true);
+    for id in 2..=5 {
+        device.offer(&checkpoint_of(id, &[("a", b"1")]), &[b"1"]);
+        device.ship(3);
+        device.now += Duration::from_secs(60);
+    }
+    let backlog = device.status().backlog.unwrap();
+    assert_eq!(backlog.readings, 4);
+    assert!(backlog.age >= Duration::from_secs(240), "{backlog:?}");
+    store.set_down(false);
+    device.ship_all();
+    assert_eq!(device.status().backlog, None);
+}
+
+#[test]
+fn pruning_removes_what_is_outdated_at_once() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    for id in 1..=3 {
+        let bytes = noise(20_000, id);
+        device.offer(&checkpoint_of(id, &[("a", &bytes)]), &[&bytes]);
+        device.ship_all();
+    }
+    let retention = Retention { newest: 1, ..Retention::default() };
+    let at_once = ShippingPolicy { retention, grace: Duration::ZERO, ..policy() };
+    let mut device = Device::with(device.directory, &store, at_once);
+    let before = names(&store, "").len();
+    device.shipping.prune();
+    device.ship_all();
+    assert_eq!(names(&store, "manifests").len(), 1);
+    assert_eq!(newest(&store), Some((3, vec![noise(20_000, 3)])));
+    assert!(names(&store, "chunks").len() < 12 && device.status().removed > 5, "{before}");
 }

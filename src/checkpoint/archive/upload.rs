@@ -7,7 +7,7 @@ use std::path::Path;
 
 use fastcdc::v2020::StreamCDC;
 
-use super::chunk::{ChunkSizes, cut, pack, packed_bytes_max, unpack};
+use super::chunk::{ChunkSizes, Packing, cut, packed_bytes_max};
 use super::manifest::{CHUNKS_MAX, ShippedChunk, ShippedFile, files_of};
 use super::{Archive, ArchiveError};
 use crate::checkpoint::Manifest;
@@ -27,7 +27,7 @@ enum Presence {
     Good,
 }
 
-/// The chunks on the remote, as far as they are known.
+/// The chunks on the remote, as far as they are known, by the hash in their names.
 #[derive(Debug, Default)]
 pub(crate) struct ChunkIndex {
     chunks: BTreeMap<[u8; 32], Presence>,
@@ -79,6 +79,8 @@ pub(crate) enum Advance {
 #[derive(Debug)]
 struct Pending {
     chunk: ShippedChunk,
+    /// The hash in its name.
+    object: blake3::Hash,
     packed: Vec<u8>,
     /// A write of it failed: it may be there.
     is_doubtful: bool,
@@ -97,6 +99,7 @@ struct Cutting {
 /// An upload under way.
 pub(crate) struct Upload {
     pub(crate) checkpoint: Manifest,
+    packing: Packing,
     files: VecDeque<(String, (u64, [u8; 32]))>,
     cutting: Option<Cutting>,
     pending: Option<Pending>,
@@ -115,9 +118,9 @@ pub(crate) struct Cutter<'a> {
 }
 
 impl Upload {
-    pub(crate) fn new(checkpoint: Manifest) -> Self {
+    pub(crate) fn new(checkpoint: Manifest, packing: Packing) -> Self {
         let files = files_of(&checkpoint).into_iter().map(|(name, file)| (name.to_owned(), file)).collect();
-        Self { checkpoint, files, cutting: None, pending: None, done: Vec::new(), sent_bytes: 0 }
+        Self { checkpoint, packing, files, cutting: None, pending: None, done: Vec::new(), sent_bytes: 0 }
     }
 
     /// The files, once it is finished.
@@ -151,8 +154,10 @@ impl Upload {
                 None => return Ok(Advance::Finished),
                 Some((chunk, data)) => {
                     scanned += data.len() as u64;
-                    if index.chunks.get(&chunk.hash) != Some(&Presence::Good) {
-                        self.pending = Some(Pending { chunk, packed: pack(&data), is_doubtful: false });
+                    let object = self.packing.object(&chunk.hash());
+                    if index.chunks.get(object.as_bytes()) != Some(&Presence::Good) {
+                        let packed = self.packing.pack(&data, &chunk.hash());
+                        self.pending = Some(Pending { chunk, object, packed, is_doubtful: false });
                     }
                 }
             }
@@ -168,15 +173,16 @@ impl Upload {
         verification: Verification,
     ) -> Result<bool, ArchiveError> {
         let Some(pending) = &mut self.pending else { return Ok(false) };
-        let hash = pending.chunk.hash;
+        let hash = *pending.object.as_bytes();
+        let packing = &self.packing;
         let packed_bytes = pending.packed.len() as u64;
         let is_there = match index.chunks.get(&hash) {
             Some(Presence::Good) => true,
             // The name is the hash of what was to be written; what was cut off is shorter.
             Some(Presence::Listed(bytes)) if *bytes == packed_bytes => true,
             // Another release may have packed it otherwise.
-            Some(Presence::Listed(_)) => keep_if_good(archive, &pending.chunk)?,
-            None if pending.is_doubtful => keep_if_good(archive, &pending.chunk)?,
+            Some(Presence::Listed(_)) => keep_if_good(archive, packing, &pending.chunk)?,
+            None if pending.is_doubtful => keep_if_good(archive, packing, &pending.chunk)?,
             None => false,
         };
         if is_there {
@@ -186,7 +192,7 @@ impl Upload {
         }
         index.forget(&hash);
         pending.is_doubtful = true;
-        let name = archive.paths.chunk(&pending.chunk.hash());
+        let name = archive.paths.chunk(&pending.object);
         self.sent_bytes += packed_bytes;
         let put = match archive.store.put_new(&name, &pending.packed) {
             Err(_) if Mutant::ManifestBeforeChunks.is_on() => Put::Created,
@@ -194,7 +200,7 @@ impl Upload {
         };
         let is_good = match put {
             Put::Created if verification == Verification::Reply => true,
-            Put::Created | Put::Exists => keep_if_good(archive, &pending.chunk)?,
+            Put::Created | Put::Exists => keep_if_good(archive, packing, &pending.chunk)?,
         };
         if is_good {
             index.chunks.insert(hash, Presence::Good);
@@ -267,10 +273,10 @@ impl std::fmt::Debug for Upload {
 }
 
 /// True when the chunk is there and good; one that is not is removed.
-fn keep_if_good(archive: &Archive, chunk: &ShippedChunk) -> Result<bool, ArchiveError> {
-    let name = archive.paths.chunk(&chunk.hash());
+fn keep_if_good(archive: &Archive, packing: &Packing, chunk: &ShippedChunk) -> Result<bool, ArchiveError> {
+    let name = archive.paths.chunk(&packing.object(&chunk.hash()));
     let is_good = match archive.store.get(&name, packed_bytes_max(chunk.bytes)) {
-        Ok(packed) => unpack(&packed, chunk.bytes, &chunk.hash()).is_some(),
+        Ok(packed) => packing.unpack(&packed, chunk.bytes, &chunk.hash()).is_some(),
         Err(RemoteError::NotFound { .. }) => return Ok(false),
         Err(RemoteError::TooLong { .. }) => false,
         Err(error) => return Err(error.into()),
