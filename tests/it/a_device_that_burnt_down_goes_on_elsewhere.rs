@@ -21,7 +21,6 @@ fn the_averages_carry_on(kind: Kind) {
         wait_until_shipped(&running);
         let killed = running.kill();
         assert_eq!(killed.stdout, model.outputs, "in life {life}");
-        assert_eq!(killed.logs("WARN").len(), usize::from(life > 0), "{}", killed.stderr);
         device.lose_data();
         model = model.without_outputs();
     }

@@ -2,7 +2,7 @@
 //! any time finds whole checkpoints only, and the last one gets there.
 
 use crate::support::{
-    Averages, Device, Kind, Proxy, Random, RemoteServer, send_readings, wait_until, wait_until_shipped,
+    Averages, Device, Kind, Proxy, Random, RemoteServer, field, send_readings, wait_until, wait_until_shipped,
 };
 
 const KEYS: usize = 200;
@@ -35,8 +35,9 @@ fn is_never_seen(kind: Kind) {
             },
             || "nothing was sent".to_owned(),
         );
-        let (code, stdout, stderr) = device.verify(&server.uri());
-        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        // A manifest that was cut may be there in part, where a write shows before it has ended: it is passed over.
+        let (code, stdout, stderr) = device.could_restore(&server.uri());
+        assert_eq!((code, stdout.contains("is whole")), (Some(0), true), "{stdout}{stderr}");
     }
     wait_until_shipped(&running);
     let killed = running.kill();
@@ -45,7 +46,7 @@ fn is_never_seen(kind: Kind) {
     let restored = device.demo().start();
     let line = restored.wait_for_log("restored from the remote");
     let readings = model.outputs.lines().count() + model.key_count();
-    assert!(line.contains(&format!("readings={readings} ")), "{readings}: {line}");
+    assert_eq!(field(&line, "readings"), readings.to_string(), "{line}");
 }
 
 #[test]

@@ -46,11 +46,6 @@ fn to_s3() {
 }
 
 #[test]
-fn to_webdav() {
-    is_survived(Kind::WebDav);
-}
-
-#[test]
 fn to_sftp() {
     is_survived(Kind::Sftp);
 }

@@ -56,6 +56,8 @@ mod a_wall_clock_that_jumps_never_takes_stamps_back;
 #[cfg(feature = "remotes")]
 mod an_outage_of_the_remote_is_waited_out;
 mod bad_lines_are_counted_by_cause;
+#[cfg(feature = "remotes")]
+mod dropped_packets_stop_nothing;
 mod errors_are_one_line_and_a_documented_exit_code;
 mod failures_end_the_job_when_the_budget_is_spent;
 mod foreign_files_never_prevent_a_start;

@@ -69,8 +69,18 @@ impl Device {
 
     /// Looks at every byte of what is at the address `remote`; exit code, standard output and standard error.
     pub(crate) fn verify(&self, remote: &str) -> (Option<i32>, String, String) {
+        self.run(&["checkpoint", "verify", remote])
+    }
+
+    /// Looks at what a restore from the address `remote` would take; exit code, standard output and standard error.
+    pub(crate) fn could_restore(&self, remote: &str) -> (Option<i32>, String, String) {
+        let elsewhere = self.directory.path().join("elsewhere").display().to_string();
+        self.run(&["restore", "--dry-run", "--remote", remote, "--data-dir", &elsewhere])
+    }
+
+    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(["checkpoint", "verify", remote]).args(self.archive_arguments());
+        command.args(arguments).args(self.archive_arguments());
         let output = command.envs(self.environment.iter().cloned()).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))

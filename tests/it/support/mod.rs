@@ -8,6 +8,8 @@ mod device;
 mod job;
 mod latch;
 mod memory_cgroup;
+#[cfg(feature = "remotes")]
+mod namespace;
 mod program;
 #[cfg(feature = "remotes")]
 mod proxy;
@@ -30,6 +32,8 @@ pub(crate) use device::{Device, send_readings, wait_until_shipped};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
 pub(crate) use memory_cgroup::MemoryCgroup;
+#[cfg(feature = "remotes")]
+pub(crate) use namespace::Namespace;
 pub(crate) use program::{Demo, Ended, Running, field};
 #[cfg(feature = "remotes")]
 pub(crate) use proxy::Proxy;
