@@ -5,6 +5,7 @@
     clippy::disallowed_types,
     reason = "test servers are no part of the product"
 )]
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
 #![expect(dead_code, reason = "some of what they can is for other tests")]
 
 #[path = "../../tests/it/support/descriptors.rs"]
