@@ -396,7 +396,7 @@ pub struct DemoArguments {
 
     /// When readings are made durable: `always`, at an interval such as `500ms`, `off`; `none` keeps no journal
     ///
-    /// Results and acknowledgements leave only after their readings are durable. Used by the file backend.
+    /// Results and acknowledgements leave only after their readings are durable. Not with `--backend memory`.
     #[arg(long, value_name = "SYNC", value_parser = parse_journal, overrides_with = "journal_sync", help_heading = "State")]
     pub journal_sync: Option<JournalArgument>,
 

@@ -71,7 +71,7 @@ mod tests {
         let half = line(30 << 20, 60 << 20, Duration::from_secs(3));
         assert_eq!(
             half.trim_end(),
-            " 50 % [###############...............] 30 MiB of 60 MiB, 10240 KiB/s, 3 s left"
+            " 50 % [###############...............] 30 MiB of 60 MiB, 10 MiB/s, 3 s left"
         );
         assert!(line(0, 0, Duration::ZERO).contains("0 B of 0 B"));
         assert!(line(9, 9, Duration::from_secs(1)).starts_with("100 % ["));

@@ -13,7 +13,7 @@ use super::running_average::JOB;
 use super::{archive, checkpoint, logging};
 use crate::checkpoint::{CheckpointId, Restorer, Wanted};
 use crate::disk::{Disk, RealDisk};
-use crate::runtime::{JobError, report_lost};
+use crate::runtime::{JobError, is_caused_by_full_disk, report_lost};
 
 pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
     logging::start(LevelFilter::INFO);
@@ -47,7 +47,15 @@ pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
         format!("cannot lock {}: a process that uses it must be stopped first", directory.display())
     })?;
     check_empty(&*disk, &directory)?;
-    let fetched = restorer.restore(wanted, &mut *progress())?.ok_or_else(nothing)?;
+    let restored = restorer.restore(wanted, &mut *progress()).map_err(|error| {
+        // What to do about a full disk is said there.
+        if is_caused_by_full_disk(&error) {
+            JobError::Remote(error).into()
+        } else {
+            anyhow::Error::from(error)
+        }
+    })?;
+    let fetched = restored.ok_or_else(nothing)?;
     report_lost(&fetched);
     let checkpoint = &fetched.shipped.checkpoint;
     let (id, offset, readings) = (checkpoint.id, checkpoint.offset, checkpoint.readings);

@@ -72,6 +72,7 @@ pub use batch::{Offset, Timestamp};
 pub(crate) use clock::wall_time;
 pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
+pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub use remote::RemoteSettings;

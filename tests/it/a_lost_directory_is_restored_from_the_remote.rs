@@ -4,65 +4,12 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 
-use crate::support::{Averages, CheckpointFolder, Demo, Ended, Random, Running, field, wait_until};
+use crate::support::{
+    Averages, CheckpointFolder, Demo, Ended, Random, RemotePlace, Running, wait_until_shipped,
+};
 
 const KEYS: usize = 50;
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
-
-struct Place {
-    directory: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let key = directory.path().join("key");
-        std::fs::write(&key, KEY).unwrap();
-        std::fs::create_dir(directory.path().join("remote")).unwrap();
-        assert!(Command::new("chmod").arg("600").arg(&key).status().unwrap().success());
-        Self { directory }
-    }
-
-    fn data(&self) -> std::path::PathBuf {
-        self.directory.path().join("data")
-    }
-
-    fn remote(&self) -> String {
-        format!("file://{}/remote", self.directory.path().display())
-    }
-
-    fn archive_arguments(&self) -> [String; 4] {
-        let key = self.directory.path().join("key").display().to_string();
-        ["--device".into(), "gateway-7".into(), "--remote-key".into(), key]
-    }
-
-    fn demo(&self) -> Demo {
-        let arguments = self.archive_arguments();
-        Demo::listen()
-            .journaled("always")
-            .checkpoint_dir(&self.data())
-            .args(["--interval", "50ms", "--remote-interval", "0s", "--remote", &self.remote()])
-            .args(arguments.iter().map(String::as_str))
-    }
-
-    /// Runs another subcommand; its exit code, standard output and standard error.
-    fn run(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        let output = command.args(arguments).args(self.archive_arguments()).output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.code(), text(output.stdout), text(output.stderr))
-    }
-
-    fn objects(&self, folder: &str) -> Vec<std::path::PathBuf> {
-        let folder = self.directory.path().join("remote/gateway-7/running-average").join(folder);
-        let mut paths: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
-    }
-}
 
 fn output_count(averages: &Averages) -> usize {
     averages.outputs.lines().count()
@@ -70,12 +17,26 @@ fn output_count(averages: &Averages) -> usize {
 
 #[test]
 fn the_averages_carry_on() {
+    carry_on("file");
+}
+
+#[test]
+fn the_averages_carry_on_in_rocksdb() {
+    carry_on("rocksdb");
+}
+
+#[test]
+fn the_averages_carry_on_in_sled() {
+    carry_on("sled");
+}
+
+fn carry_on(backend: &str) {
     let mut random = Random::seeded();
-    let place = Place::new();
+    let place = RemotePlace::new();
     let mut state = Averages::default();
     for life in 0..3 {
         let readings: Vec<_> = (0..400).map(|_| random.reading(KEYS)).collect();
-        let running = place.demo().start();
+        let running = place.demo().args(["--backend", backend]).start();
         if life > 0 {
             running.wait_for_log("restored from the remote");
         }
@@ -102,22 +63,9 @@ fn send(running: &Running, readings: &[(i64, i64)], outputs: usize) {
     wait_until_shipped(running);
 }
 
-/// Once nothing comes in any more, checkpoints end; the last one completed is to be shipped.
-fn wait_until_shipped(running: &Running) {
-    wait_until(
-        || {
-            let newest = |text: &str| running.logs(text).last().map(|line| field(line, "checkpoint"));
-            std::thread::sleep(std::time::Duration::from_millis(200));
-            let completed = newest("checkpoint completed");
-            completed.is_some() && newest("checkpoint shipped") == completed
-        },
-        || "the last checkpoint was not shipped".to_owned(),
-    );
-}
-
 #[test]
 fn a_damaged_newest_is_passed_over_and_a_restore_by_hand_says_what_it_does() {
-    let place = Place::new();
+    let place = RemotePlace::new();
     let running = place.demo().start();
     let mut state = Averages::default();
     for readings in [[(1, 10), (1, 20)], [(1, 30), (1, 40)]] {
@@ -127,7 +75,7 @@ fn a_damaged_newest_is_passed_over_and_a_restore_by_hand_says_what_it_does() {
     let _stopped: Ended = running.stop().in_order();
     let manifests = place.objects("manifests");
     std::fs::write(manifests.last().unwrap(), b"nonsense").unwrap();
-    let elsewhere = place.directory.path().join("elsewhere");
+    let elsewhere = place.path().join("elsewhere");
     let target = elsewhere.display().to_string();
 
     let remote = place.remote();
@@ -151,9 +99,9 @@ fn a_damaged_newest_is_passed_over_and_a_restore_by_hand_says_what_it_does() {
 
 #[test]
 fn a_remote_that_cannot_be_had_stops_the_start_but_not_a_running_job() {
-    let place = Place::new();
+    let place = RemotePlace::new();
     // As when nothing is mounted.
-    let remote = place.directory.path().join("remote");
+    let remote = place.path().join("remote");
     std::fs::remove_dir(&remote).unwrap();
     let ended = place.demo().run();
     assert_eq!(ended.code, Some(69), "{}", ended.stderr);
@@ -176,7 +124,7 @@ fn a_remote_that_cannot_be_had_stops_the_start_but_not_a_running_job() {
 
 #[test]
 fn an_unsigned_remote_is_refused_unless_written_out() {
-    let place = Place::new();
+    let place = RemotePlace::new();
     let demo = Demo::listen().checkpoint_dir(&place.data()).args(["--remote", &place.remote()]);
     let refused = demo.run();
     assert_eq!(refused.code, Some(78));

@@ -22,7 +22,9 @@ mod a_finished_job_leaves_no_threads;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
+mod a_full_remote_does_not_stop_the_job;
 mod a_hanging_operator_does_not_hang_the_job;
+mod a_hostile_remote_is_refused;
 mod a_journal_never_passes_its_limit;
 mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
@@ -41,6 +43,8 @@ mod a_replay_does_without_what_is_damaged;
 mod a_replay_gives_what_was_delivered;
 mod a_replay_leaves_the_directory_as_it_is;
 mod a_replay_skips_what_was_skipped;
+mod a_restore_onto_a_full_disk_is_finished_later;
+mod a_restore_that_does_not_fit_changes_nothing;
 mod a_savepoint_is_taken_of_a_running_job;
 mod a_savepoint_starts_on_any_backend_and_parallelism;
 mod a_savepoint_that_cannot_be_used_is_refused;
@@ -56,6 +60,7 @@ mod a_wall_clock_that_jumps_never_takes_stamps_back;
 #[cfg(feature = "remotes")]
 mod an_outage_of_the_remote_is_waited_out;
 mod bad_lines_are_counted_by_cause;
+mod checkpoints_are_shipped_and_pruned_by_hand;
 #[cfg(feature = "remotes")]
 mod dropped_packets_stop_nothing;
 mod errors_are_one_line_and_a_documented_exit_code;

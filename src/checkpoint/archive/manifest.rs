@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::base::BASES_MAX;
 use super::chunk::{CHUNK_BYTES_MAX, Packing};
 use super::error::Unusable;
 use super::paths::Incarnation;
@@ -39,6 +40,8 @@ pub(crate) struct ShippedManifest {
     pub(crate) files: Vec<ShippedFile>,
     /// How far the device had come when this was shipped: what lies between this and the checkpoint is lost with it.
     pub(crate) reached: Reached,
+    /// What chunks are packed on (see `base`); the first of each is the one at the chunk's own place.
+    pub(crate) bases: Vec<Vec<PlainChunk>>,
 }
 
 /// A file of a checkpoint.
@@ -55,9 +58,29 @@ pub(crate) struct ShippedChunk {
     pub(crate) hash: [u8; 32],
     /// Length before packing.
     pub(crate) bytes: u32,
+    /// What it is packed on: an index into the manifest's bases.
+    pub(crate) bases: Option<u32>,
+}
+
+/// A chunk that is packed by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct PlainChunk {
+    pub(crate) hash: [u8; 32],
+    /// Length before packing.
+    pub(crate) bytes: u32,
+}
+
+impl PlainChunk {
+    pub(crate) fn hash(&self) -> blake3::Hash {
+        blake3::Hash::from_bytes(self.hash)
+    }
 }
 
 impl ShippedChunk {
+    pub(crate) fn plain(&self) -> PlainChunk {
+        PlainChunk { hash: self.hash, bytes: self.bytes }
+    }
+
     pub(crate) fn hash(&self) -> blake3::Hash {
         blake3::Hash::from_bytes(self.hash)
     }
@@ -77,7 +100,7 @@ pub(crate) struct Shipped {
 impl Shipped {
     /// The hashes in the names of its chunks.
     pub(crate) fn objects(&self) -> impl Iterator<Item = [u8; 32]> {
-        self.manifest.chunks().map(|chunk| *self.packing.object(&chunk.hash()).as_bytes())
+        self.manifest.objects(&self.packing)
     }
 }
 
@@ -131,6 +154,16 @@ impl ShippedManifest {
         if self.files.iter().map(|file| file.chunks.len()).sum::<usize>() > CHUNKS_MAX {
             return Err(Unusable::Contradiction("it names too many chunks"));
         }
+        let is_base = |base: &PlainChunk| (1..=CHUNK_BYTES_MAX).contains(&base.bytes);
+        let are_bases =
+            |bases: &Vec<PlainChunk>| (1..=BASES_MAX).contains(&bases.len()) && bases.iter().all(is_base);
+        let are_known = |chunk: &ShippedChunk| {
+            chunk.bases.is_none_or(|bases| usize::try_from(bases).is_ok_and(|bases| bases < self.bases.len()))
+        };
+        if self.bases.len() > CHUNKS_MAX || !self.bases.iter().all(are_bases) || !self.chunks().all(are_known)
+        {
+            return Err(Unusable::Contradiction("what its chunks are packed on cannot be"));
+        }
         for file in &self.files {
             let Some((bytes, _)) = expected.get(file.name.as_str()) else {
                 return Err(Unusable::Contradiction("it names a file its checkpoint does not have"));
@@ -155,6 +188,19 @@ impl ShippedManifest {
         Err(Unusable::Elsewhere { device: self.device.clone(), job: self.job.clone() })
     }
 
+    /// What a chunk is packed on; nothing for one that is packed by itself.
+    pub(crate) fn bases_of(&self, chunk: &ShippedChunk) -> &[PlainChunk] {
+        let bases = chunk.bases.and_then(|bases| self.bases.get(bases as usize));
+        bases.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The hashes in the names of all objects it needs.
+    pub(crate) fn objects(&self, packing: &Packing) -> impl Iterator<Item = [u8; 32]> {
+        let chunks = self.chunks().map(|chunk| packing.object(&chunk.hash(), self.bases_of(chunk)));
+        let bases = self.bases.iter().flatten().map(|base| packing.object(&base.hash(), &[]));
+        chunks.chain(bases).map(|object| *object.as_bytes())
+    }
+
     pub(crate) fn chunks(&self) -> impl Iterator<Item = &ShippedChunk> {
         self.files.iter().flat_map(|file| &file.chunks)
     }
@@ -173,7 +219,9 @@ mod tests {
         let chunk = |bytes: &[u8]| ShippedChunk {
             hash: *blake3::hash(bytes).as_bytes(),
             bytes: u32::try_from(bytes.len()).unwrap(),
+            bases: None,
         };
+        let based = ShippedChunk { bases: Some(0), ..chunk(b"345") };
         ShippedManifest {
             device: "device".into(),
             job: "job".into(),
@@ -183,10 +231,11 @@ mod tests {
             shipped_ms: 1000,
             checkpoint: checkpoint.encode(),
             files: vec![
-                ShippedFile { name: "a.part".into(), chunks: vec![chunk(b"12"), chunk(b"345")] },
+                ShippedFile { name: "a.part".into(), chunks: vec![chunk(b"12"), based] },
                 ShippedFile { name: "b.part".into(), chunks: Vec::new() },
             ],
             reached: Reached { offset: Offset(40), readings: 9, clients: vec![("c".into(), 8)] },
+            bases: vec![vec![PlainChunk { hash: [3; 32], bytes: 5 }]],
         }
     }
 
@@ -212,12 +261,14 @@ mod tests {
         golden.extend(b"a.part");
         golden.push(2);
         golden.extend(blake3::hash(b"12").as_bytes());
-        golden.push(2);
+        golden.extend([2, 0]);
         golden.extend(blake3::hash(b"345").as_bytes());
-        golden.extend([3, 6]);
+        golden.extend([3, 1, 0, 6]);
         golden.extend(b"b.part");
         golden.push(0);
-        golden.extend([40, 9, 1, 1, b'c', 8]);
+        golden.extend([40, 9, 1, 1, b'c', 8, 1, 1]);
+        golden.extend([3; 32]);
+        golden.push(5);
         assert_eq!(postcard::to_stdvec(&manifest).unwrap(), golden);
         assert_eq!(decode(&manifest).unwrap().manifest, manifest);
     }
@@ -225,12 +276,16 @@ mod tests {
     #[test]
     fn one_that_contradicts_itself_is_refused() {
         type Harm = fn(&mut ShippedManifest);
-        let harms: [Harm; 9] = [
+        let harms: [Harm; 13] = [
             |manifest| manifest.files[0].name = "../../etc/passwd".into(),
             |manifest| manifest.files[0].name = "b.part".into(),
             |manifest| manifest.files[0].chunks[0].bytes = 3,
             |manifest| manifest.files[0].chunks[0].bytes = u32::MAX,
-            |manifest| manifest.files[1].chunks.push(ShippedChunk { hash: [0; 32], bytes: 0 }),
+            |manifest| manifest.files[1].chunks.push(ShippedChunk { hash: [0; 32], bytes: 0, bases: None }),
+            |manifest| manifest.files[0].chunks[0].bases = Some(1),
+            |manifest| manifest.bases[0].clear(),
+            |manifest| manifest.bases[0][0].bytes = u32::MAX,
+            |manifest| manifest.bases[0] = vec![manifest.bases[0][0]; 5],
             |manifest| drop(manifest.files.pop()),
             |manifest| manifest.job = "other".into(),
             |manifest| manifest.checkpoint[20] ^= 1,

@@ -5,7 +5,7 @@
 //! | `paths` | the names of its objects |
 //! | `sealed`, `key`, `cipher` | who may write to it, and who may read it |
 //! | `manifest` | what a shipped checkpoint is made of |
-//! | `chunk` | how files are cut and packed |
+//! | `chunk`, `base` | how files are cut and packed |
 //! | `upload` | one checkpoint on its way |
 //! | `shipping` | the state machine around uploads: who ships, when, what comes next |
 //! | `pace`, `backoff`, `retention` | its plain decisions |
@@ -28,6 +28,7 @@
 //! still add a manifest of its older incarnation, which readers rank below.
 
 mod backoff;
+mod base;
 mod catalogue;
 mod chunk;
 mod cipher;

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::base::Unpacked;
 use super::chunk::packed_bytes_max;
 use super::error::Unusable;
-use super::manifest::{Shipped, ShippedChunk, ShippedFile, files_of};
+use super::manifest::{PlainChunk, Shipped, ShippedChunk, ShippedFile, files_of};
 use super::mark::MarkFile;
 use super::paths::ManifestName;
 use super::{Archive, ArchiveError};
@@ -104,6 +105,8 @@ pub(crate) struct Restorer<'a> {
     /// The job's folder.
     directory: PathBuf,
     backoff: Backoff,
+    /// Bases of the chunks fetched last.
+    unpacked: Unpacked,
     /// Makes a pause; tests make none.
     pause: fn(Duration),
 }
@@ -116,6 +119,7 @@ impl<'a> Restorer<'a> {
             disk,
             directory: directory.to_owned(),
             backoff: Backoff::new(seed),
+            unpacked: Unpacked::default(),
             pause: std::thread::sleep,
         }
     }
@@ -411,9 +415,32 @@ impl<'a> Restorer<'a> {
     }
 
     fn fetch_chunk(&mut self, shipped: &Shipped, chunk: &ShippedChunk) -> Result<Vec<u8>, ArchiveError> {
+        let bases = shipped.manifest.bases_of(chunk);
+        let mut dictionary = Vec::new();
+        for base in bases {
+            let bytes = match self.unpacked.get(base) {
+                Some(bytes) => bytes,
+                None => {
+                    let fetched = self.fetch_on(shipped, base, &[], &[])?;
+                    self.unpacked.insert(*base, fetched)
+                }
+            };
+            dictionary.extend_from_slice(&bytes);
+        }
+        self.fetch_on(shipped, &chunk.plain(), bases, &dictionary)
+    }
+
+    /// Fetches a chunk that is packed on `bases`, whose bytes are `dictionary`.
+    fn fetch_on(
+        &mut self,
+        shipped: &Shipped,
+        chunk: &PlainChunk,
+        bases: &[PlainChunk],
+        dictionary: &[u8],
+    ) -> Result<Vec<u8>, ArchiveError> {
         let archive = self.archive;
         let hash = chunk.hash();
-        let name = archive.paths.chunk(&shipped.packing.object(&hash));
+        let name = archive.paths.chunk(&shipped.packing.object(&hash, bases));
         let packed = match self.retry(|| Ok(archive.store.get(&name, packed_bytes_max(chunk.bytes))?)) {
             Err(ArchiveError::Remote(RemoteError::NotFound { .. })) => {
                 return Err(ArchiveError::unusable(
@@ -426,7 +453,7 @@ impl<'a> Restorer<'a> {
             }
             packed => packed?,
         };
-        let unpacked = shipped.packing.unpack(&packed, chunk.bytes, &hash);
+        let unpacked = shipped.packing.unpack(&packed, chunk.bytes, &hash, bases, dictionary);
         unpacked.ok_or_else(|| ArchiveError::unusable(&name, Unusable::Damaged))
     }
 

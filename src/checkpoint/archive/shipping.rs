@@ -10,21 +10,22 @@
 //! An error leaves the step to be tried again after a backoff. A checkpoint that is offered while another is uploaded
 //! waits; of several that wait the newest wins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
+use super::base::{BaseFolder, Previous};
 use super::chunk::ChunkSizes;
-use super::manifest::ShippedManifest;
+use super::manifest::{PlainChunk, ShippedChunk, ShippedManifest};
 use super::mark::{Mark, MarkFile};
 use super::pace::{Moment, Pace, Pause, UploadLimits};
 use super::paths::{Incarnation, ManifestName};
 use super::retention::{Garbage, Known, Retention, manifests_to_delete};
 use super::upload::{Advance, ChunkIndex, Cutter, Upload, Verification};
 use super::{Archive, ArchiveError, Unusable};
-use crate::checkpoint::{CheckpointId, Pins, Reached};
+use crate::checkpoint::{CheckpointId, Manifest, Pins, Reached};
 use crate::disk::Disk;
 use crate::mutants::Mutant;
 
@@ -133,6 +134,8 @@ struct Chain {
     previous: Option<[u8; 32]>,
     /// The checkpoint it holds, encoded.
     checkpoint: Vec<u8>,
+    /// Itself, where its chunks are packed as ours.
+    manifest: Option<Box<ShippedManifest>>,
     /// Readings in it.
     readings: u64,
 }
@@ -174,6 +177,7 @@ pub(crate) struct Shipping {
     archive: Archive,
     disk: Arc<dyn Disk>,
     parts: PathBuf,
+    bases: BaseFolder,
     pins: Pins,
     policy: ShippingPolicy,
     mark_file: MarkFile,
@@ -209,6 +213,7 @@ impl Shipping {
         Self {
             pace: Pace::new(policy.limits, mark.day, mark.sent_bytes),
             backoff: Backoff::new(policy.seed),
+            bases: BaseFolder::of(Arc::clone(&disk), &directory, archive.packing()),
             archive,
             disk,
             parts: directory.join("parts"),
@@ -477,7 +482,9 @@ impl Shipping {
                     chain.previous = Some(*shipped.seal.as_bytes());
                     self.status.newest = Some(shipped.checkpoint.id);
                     chain.readings = shipped.checkpoint.readings;
-                    chain.checkpoint = shipped.manifest.checkpoint;
+                    chain.checkpoint.clone_from(&shipped.manifest.checkpoint);
+                    chain.manifest =
+                        (shipped.packing == self.archive.packing()).then(|| Box::new(shipped.manifest));
                     break;
                 }
                 Err(error @ ArchiveError::Unusable { .. }) => {
@@ -495,7 +502,13 @@ impl Shipping {
         if self.chain.as_ref().is_some_and(|chain| chain.checkpoint == checkpoint.encode()) {
             return self.pins.release();
         }
-        self.work = Work::Uploading(Box::new(Upload::new(checkpoint, self.archive.packing())));
+        let previous = self.chain.as_ref().and_then(|chain| {
+            let (manifest, checkpoint) =
+                (chain.manifest.as_ref()?, Manifest::decode(&chain.checkpoint).ok()?);
+            Some(Previous::of(manifest, &checkpoint))
+        });
+        let upload = Upload::new(checkpoint, self.archive.packing(), previous.unwrap_or_default());
+        self.work = Work::Uploading(Box::new(upload));
     }
 
     fn upload(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
@@ -507,6 +520,7 @@ impl Shipping {
         let cutter = Cutter {
             disk: &*self.disk,
             parts: &self.parts,
+            bases: &self.bases,
             sizes: self.policy.sizes,
             verification: self.policy.verification,
         };
@@ -515,7 +529,7 @@ impl Shipping {
         }
         let sent_bytes = upload.take_sent_bytes();
         let Work::Uploading(upload) = std::mem::replace(&mut self.work, Work::Nothing) else { return Ok(()) };
-        let (checkpoint, files) = upload.into_files();
+        let (checkpoint, files, bases) = upload.into_files();
         let manifest = ShippedManifest {
             device: self.archive.device.clone(),
             job: self.archive.job.clone(),
@@ -525,6 +539,7 @@ impl Shipping {
             shipped_ms: now.wall_ms,
             checkpoint: checkpoint.encode(),
             files,
+            bases,
             reached: self.pins.reached().unwrap_or_else(|| Reached::of(&checkpoint)),
         };
         let (bytes, seal) = manifest.encode(&self.archive.trust);
@@ -549,13 +564,15 @@ impl Shipping {
         let Publication { name, bytes, seal, manifest, id, readings } = *publication;
         self.count_sent(bytes.len() as u64, now);
         let packing = self.archive.packing();
-        let chunks = manifest.chunks().map(|chunk| *packing.object(&chunk.hash()).as_bytes()).collect();
+        let chunks = manifest.objects(&packing).collect();
+        self.bases.retain(&bases_in(&manifest));
         self.known.insert(name, Known::Usable { chunks, shipped_ms: manifest.shipped_ms });
         let generation = manifest.generation;
         self.chain = Some(Chain {
             generation,
             previous: Some(*seal.as_bytes()),
-            checkpoint: manifest.checkpoint,
+            checkpoint: manifest.checkpoint.clone(),
+            manifest: Some(Box::new(manifest)),
             readings,
         });
         self.status.shipped += 1;
@@ -646,6 +663,12 @@ impl Shipping {
         }
         Ok(())
     }
+}
+
+/// The chunks of a manifest that are packed by themselves.
+fn bases_in(manifest: &ShippedManifest) -> BTreeSet<PlainChunk> {
+    let own = manifest.chunks().filter(|chunk| chunk.bases.is_none()).map(ShippedChunk::plain);
+    own.chain(manifest.bases.iter().flatten().copied()).collect()
 }
 
 /// An id that no other incarnation has.

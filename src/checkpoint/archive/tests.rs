@@ -686,3 +686,91 @@ fn pruning_removes_what_is_outdated_at_once() {
     assert_eq!(newest(&store), Some((3, vec![noise(20_000, 3)])));
     assert!(names(&store, "chunks").len() < 12 && device.status().removed > 5, "{before}");
 }
+
+/// A part of 40 key groups with `keys` keys each; those in `changed` have another value than the others.
+fn grouped_part(keys: u32, changed: impl Fn(u32) -> bool) -> (Vec<GroupBytes>, Vec<u8>) {
+    let (mut groups, mut bytes) = (Vec::new(), b"a header".to_vec());
+    for group in 0..40_u16 {
+        let from = bytes.len();
+        for key in 0..keys {
+            let number = u32::from(group) * keys + key;
+            bytes.extend_from_slice(
+                blake3::hash(&number.to_le_bytes()).as_bytes().first_chunk::<12>().unwrap(),
+            );
+            bytes.extend_from_slice(
+                &(if changed(number) { number.wrapping_mul(7919) } else { 1 }).to_le_bytes(),
+            );
+        }
+        groups.push(GroupBytes { group, keys: u64::from(keys), bytes: (bytes.len() - from) as u64 });
+    }
+    (groups, bytes)
+}
+
+fn offer_grouped(device: &Device, id: u64, (groups, bytes): &(Vec<GroupBytes>, Vec<u8>)) {
+    let name = format!("part-{id}");
+    let mut checkpoint = checkpoint_of(id, &[(&name, bytes)]);
+    checkpoint.parts[0].groups.clone_from(groups);
+    device.offer(&checkpoint, &[bytes]);
+}
+
+/// One key in a hundred changes, all over a part that is written anew whole.
+#[test]
+fn scattered_changes_cost_few_bytes_again_and_again() {
+    let with_key = archive_with(&Arc::new(MemoryStore::new()), encrypted()).trust;
+    for trust in [UNSIGNED, with_key] {
+        let store = Arc::new(MemoryStore::new());
+        let archive = archive_with(&store, trust);
+        let mut device = Device::of(tempfile::tempdir().unwrap(), archive.clone(), policy());
+        offer_grouped(&device, 1, &grouped_part(500, |_| false));
+        device.ship_all();
+        let mut sent = store.bytes_put();
+        let first = sent;
+        for id in 2..=12_u64 {
+            // In the middle of it all the process starts again, and once what it has of the bases is damaged.
+            if id == 5 {
+                device = Device::of(device.directory, archive.clone(), policy());
+            }
+            let part = grouped_part(500, |number| u64::from(number) % 100 < id - 1);
+            offer_grouped(&device, id, &part);
+            device.ship_all();
+            let new = store.bytes_put() - sent;
+            sent += new;
+            assert!(id > 4 || new * 10 <= first, "checkpoint {id}: {new} bytes after {first}");
+            let directory = tempfile::tempdir().unwrap();
+            assert_eq!(restore_by(&archive, directory.path()).unwrap(), id);
+            let mut spool = Spool::open(Arc::new(RealDisk), directory.path(), "job", 3).unwrap();
+            assert_eq!(*spool.newest().unwrap().unwrap().parts[0].bytes, part.1);
+        }
+        // Changes add up: now and then a chunk is sent by itself again. On average few bytes still.
+        assert!((sent - first) / 11 * 4 < first, "{} bytes in 11 checkpoints after {first}", sent - first);
+    }
+}
+
+#[test]
+fn bases_that_are_gone_or_damaged_cost_bytes_and_nothing_else() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    offer_grouped(&device, 1, &grouped_part(500, |_| false));
+    device.ship_all();
+    let folder = device.directory.path().join("remote").join("bases");
+    for name in RealDisk.list(&folder).unwrap() {
+        write(&folder.join(name), b"nonsense");
+    }
+    let part = grouped_part(500, |number| number % 100 == 0);
+    offer_grouped(&device, 2, &part);
+    device.ship_all();
+    assert_eq!(newest(&store), Some((2, vec![part.1])));
+    // Those of the new chunks are good again.
+    let sent = store.bytes_put();
+    let part = grouped_part(500, |number| number % 100 < 2);
+    offer_grouped(&device, 3, &part);
+    device.ship_all();
+    assert!((store.bytes_put() - sent) * 5 < sent, "{}", store.bytes_put() - sent);
+    assert_eq!(newest(&store), Some((3, vec![part.1])));
+    // What a base is needed for is damaged with it.
+    let archive = archive(&store);
+    let shipped = archive.manifest(&archive.manifests().unwrap()[0]).unwrap();
+    let base = archive.paths.chunk(&shipped.manifest.bases[0][0].hash());
+    store.with_objects(|objects| objects.remove(&base).unwrap());
+    assert_ne!(newest(&store).unwrap().0, 3);
+}

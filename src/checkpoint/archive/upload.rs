@@ -7,8 +7,9 @@ use std::path::Path;
 
 use fastcdc::v2020::StreamCDC;
 
+use super::base::{BaseFolder, Previous, Unpacked};
 use super::chunk::{ChunkSizes, Packing, cut, packed_bytes_max};
-use super::manifest::{CHUNKS_MAX, ShippedChunk, ShippedFile, files_of};
+use super::manifest::{CHUNKS_MAX, PlainChunk, ShippedChunk, ShippedFile, files_of};
 use super::{Archive, ArchiveError};
 use crate::checkpoint::Manifest;
 use crate::disk::Disk;
@@ -82,6 +83,8 @@ struct Pending {
     /// The hash in its name.
     object: blake3::Hash,
     packed: Vec<u8>,
+    /// Whether it belongs to a part: then it may be a base later.
+    is_of_part: bool,
     /// A write of it failed: it may be there.
     is_doubtful: bool,
 }
@@ -104,6 +107,10 @@ pub(crate) struct Upload {
     cutting: Option<Cutting>,
     pending: Option<Pending>,
     done: Vec<ShippedFile>,
+    /// What stood where before.
+    previous: Previous,
+    bases: Vec<Vec<PlainChunk>>,
+    unpacked: Unpacked,
     /// Packed bytes sent since the last [`Upload::take_sent_bytes`].
     sent_bytes: u64,
 }
@@ -113,19 +120,31 @@ pub(crate) struct Upload {
 pub(crate) struct Cutter<'a> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) parts: &'a Path,
+    pub(crate) bases: &'a BaseFolder,
     pub(crate) sizes: ChunkSizes,
     pub(crate) verification: Verification,
 }
 
 impl Upload {
-    pub(crate) fn new(checkpoint: Manifest, packing: Packing) -> Self {
+    pub(crate) fn new(checkpoint: Manifest, packing: Packing, previous: Previous) -> Self {
         let files = files_of(&checkpoint).into_iter().map(|(name, file)| (name.to_owned(), file)).collect();
-        Self { checkpoint, packing, files, cutting: None, pending: None, done: Vec::new(), sent_bytes: 0 }
+        Self {
+            checkpoint,
+            packing,
+            files,
+            cutting: None,
+            pending: None,
+            done: Vec::new(),
+            previous,
+            bases: Vec::new(),
+            unpacked: Unpacked::default(),
+            sent_bytes: 0,
+        }
     }
 
-    /// The files, once it is finished.
-    pub(crate) fn into_files(self) -> (Manifest, Vec<ShippedFile>) {
-        (self.checkpoint, self.done)
+    /// The files and what they are packed on, once it is finished.
+    pub(crate) fn into_files(self) -> (Manifest, Vec<ShippedFile>, Vec<Vec<PlainChunk>>) {
+        (self.checkpoint, self.done, self.bases)
     }
 
     pub(crate) fn take_sent_bytes(&mut self) -> u64 {
@@ -145,7 +164,7 @@ impl Upload {
         let mut scanned = 0;
         while scanned < SCANNED_BYTES_MAX {
             if self.pending.is_some() {
-                if self.send(archive, index, cutter.verification)? {
+                if self.send(archive, index, cutter)? {
                     return Ok(Advance::More);
                 }
                 continue;
@@ -154,15 +173,53 @@ impl Upload {
                 None => return Ok(Advance::Finished),
                 Some((chunk, data)) => {
                     scanned += data.len() as u64;
-                    let object = self.packing.object(&chunk.hash());
-                    if index.chunks.get(object.as_bytes()) != Some(&Presence::Good) {
-                        let packed = self.packing.pack(&data, &chunk.hash());
-                        self.pending = Some(Pending { chunk, object, packed, is_doubtful: false });
-                    }
+                    self.pack(chunk, &data, index, cutter.bases);
                 }
             }
         }
         Ok(Advance::More)
+    }
+
+    /// Packs a chunk, unless it is known to be on the remote.
+    fn pack(&mut self, chunk: ShippedChunk, data: &[u8], index: &ChunkIndex, folder: &BaseFolder) {
+        let hash = chunk.hash();
+        let alone = self.packing.object(&hash, &[]);
+        if index.chunks.get(alone.as_bytes()) == Some(&Presence::Good) {
+            return;
+        }
+        let part = self.cutting.as_ref().and_then(|cutting| {
+            let entry = self.checkpoint.parts.iter().find(|entry| entry.name == cutting.name)?;
+            entry.store.is_none().then(|| (entry, cutting.bytes - data.len() as u64))
+        });
+        let is_of_part = part.is_some();
+        let is_listed = index.chunks.contains_key(alone.as_bytes());
+        if let Some((entry, at)) = part.filter(|_| !is_listed) {
+            let mut dictionary = Vec::new();
+            let mut bases = self.previous.bases(entry, at, data.len() as u64);
+            bases.retain(|base| {
+                let bytes =
+                    self.unpacked.get(base).or_else(|| Some(self.unpacked.insert(*base, folder.read(base)?)));
+                bytes.as_ref().inspect(|bytes| dictionary.extend_from_slice(bytes)).is_some()
+            });
+            let packed = Some(()).filter(|()| !bases.is_empty());
+            let packed = packed.and_then(|()| self.packing.pack_on(data, &hash, &bases, &dictionary));
+            if let (Some(packed), Some(cutting)) = (packed, &mut self.cutting) {
+                let object = self.packing.object(&hash, &bases);
+                let number = u32::try_from(self.bases.len()).expect("a checkpoint has few chunks");
+                self.bases.push(bases);
+                let chunk = ShippedChunk { bases: Some(number), ..chunk };
+                if let Some(last) = cutting.chunks.last_mut() {
+                    *last = chunk;
+                }
+                if index.chunks.get(object.as_bytes()) != Some(&Presence::Good) {
+                    self.pending =
+                        Some(Pending { chunk, object, packed, is_of_part: false, is_doubtful: false });
+                }
+                return;
+            }
+        }
+        let packed = self.packing.pack(data, &hash);
+        self.pending = Some(Pending { chunk, object: alone, packed, is_of_part, is_doubtful: false });
     }
 
     /// Makes sure of the pending chunk; true when it was sent.
@@ -170,7 +227,7 @@ impl Upload {
         &mut self,
         archive: &Archive,
         index: &mut ChunkIndex,
-        verification: Verification,
+        cutter: Cutter<'_>,
     ) -> Result<bool, ArchiveError> {
         let Some(pending) = &mut self.pending else { return Ok(false) };
         let hash = *pending.object.as_bytes();
@@ -181,11 +238,14 @@ impl Upload {
             // The name is the hash of what was to be written; what was cut off is shorter.
             Some(Presence::Listed(bytes)) if *bytes == packed_bytes => true,
             // Another release may have packed it otherwise.
-            Some(Presence::Listed(_)) => keep_if_good(archive, packing, &pending.chunk)?,
-            None if pending.is_doubtful => keep_if_good(archive, packing, &pending.chunk)?,
+            Some(Presence::Listed(_)) => keep_if_good(archive, packing, pending)?,
+            None if pending.is_doubtful => keep_if_good(archive, packing, pending)?,
             None => false,
         };
         if is_there {
+            if pending.is_of_part {
+                cutter.bases.keep(&pending.chunk.plain(), &pending.packed);
+            }
             index.chunks.insert(hash, Presence::Good);
             self.pending = None;
             return Ok(false);
@@ -199,10 +259,13 @@ impl Upload {
             put => put?,
         };
         let is_good = match put {
-            Put::Created if verification == Verification::Reply => true,
-            Put::Created | Put::Exists => keep_if_good(archive, packing, &pending.chunk)?,
+            Put::Created if cutter.verification == Verification::Reply => true,
+            Put::Created | Put::Exists => keep_if_good(archive, packing, pending)?,
         };
         if is_good {
+            if pending.is_of_part {
+                cutter.bases.keep(&pending.chunk.plain(), &pending.packed);
+            }
             index.chunks.insert(hash, Presence::Good);
             self.pending = None;
             return Ok(true);
@@ -229,7 +292,8 @@ impl Upload {
                     cutting.hasher.update(&piece.data);
                     cutting.bytes += piece.data.len() as u64;
                     let bytes = u32::try_from(piece.data.len()).expect("a chunk is at most 4 MiB");
-                    let chunk = ShippedChunk { hash: *blake3::hash(&piece.data).as_bytes(), bytes };
+                    let chunk =
+                        ShippedChunk { hash: *blake3::hash(&piece.data).as_bytes(), bytes, bases: None };
                     cutting.chunks.push(chunk);
                     return Ok(Some((chunk, piece.data)));
                 }
@@ -273,10 +337,18 @@ impl std::fmt::Debug for Upload {
 }
 
 /// True when the chunk is there and good; one that is not is removed.
-fn keep_if_good(archive: &Archive, packing: &Packing, chunk: &ShippedChunk) -> Result<bool, ArchiveError> {
-    let name = archive.paths.chunk(&packing.object(&chunk.hash()));
+fn keep_if_good(archive: &Archive, packing: &Packing, pending: &Pending) -> Result<bool, ArchiveError> {
+    let Pending { chunk, object, packed, .. } = pending;
+    let name = archive.paths.chunk(object);
     let is_good = match archive.store.get(&name, packed_bytes_max(chunk.bytes)) {
-        Ok(packed) => packing.unpack(&packed, chunk.bytes, &chunk.hash()).is_some(),
+        // Another release may have packed it otherwise.
+        Ok(found) => {
+            let unpacks = || {
+                packing.unpack(&found, chunk.bytes, &chunk.hash(), &[], &[]).is_some()
+                    && chunk.bases.is_none()
+            };
+            found == *packed || unpacks()
+        }
         Err(RemoteError::NotFound { .. }) => return Ok(false),
         Err(RemoteError::TooLong { .. }) => false,
         Err(error) => return Err(error.into()),

@@ -14,6 +14,7 @@ mod program;
 #[cfg(feature = "remotes")]
 mod proxy;
 mod random;
+mod remote_place;
 mod replay;
 mod sender;
 mod server;
@@ -38,6 +39,7 @@ pub(crate) use program::{Demo, Ended, Running, field};
 #[cfg(feature = "remotes")]
 pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;
+pub(crate) use remote_place::{RemotePlace, wait_until_shipped};
 pub(crate) use replay::{ended, replay, state_hash, tidegate};
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
