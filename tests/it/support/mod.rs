@@ -29,7 +29,7 @@ pub(crate) use averages::{Averages, lines_of};
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 #[cfg(feature = "remotes")]
-pub(crate) use device::{Device, send_readings, wait_until_shipped};
+pub(crate) use device::{Device, send_readings};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
 pub(crate) use memory_cgroup::MemoryCgroup;
