@@ -25,7 +25,9 @@ fn the_averages_carry_on(kind: Kind) {
         model = model.without_outputs();
     }
     let (code, stdout, stderr) = device.verify(&server.uri());
-    assert_eq!((code, stdout.matches("whole").count()), (Some(0), 3), "{stdout}{stderr}");
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    // Three are kept, and one more where the kill came before the oldest was removed.
+    assert!(matches!(stdout.matches(": whole").count(), 3 | 4), "{stdout}{stderr}");
 }
 
 #[test]
