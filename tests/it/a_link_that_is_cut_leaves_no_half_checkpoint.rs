@@ -1,15 +1,22 @@
 //! The link to the remote is cut at random bytes, in the middle of requests and of answers: whoever looks at the remote at
 //! any time finds whole checkpoints only, and the last one gets there.
 
+use std::time::Duration;
+
 use crate::support::{
-    Averages, Device, Kind, Proxy, Random, RemoteServer, field, send_readings, wait_until, wait_until_shipped,
+    Averages, Device, Kind, Proxy, Random, RemoteServer, field, send_readings, wait_until_shipped,
+    wait_until_within,
 };
 
 const KEYS: usize = 200;
 const READINGS: usize = 100;
 const CUTS: usize = 12;
-/// Most bytes that pass between two cuts: those of some calls with their headers.
-const BYTES_MAX: usize = 20_000;
+/// Between two lots of readings.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Longest wait for a cut: above the pauses between tries after some cuts in a row.
+const CUT_MAX: Duration = Duration::from_secs(150);
+/// Bytes that pass before a cut: those of a part of a call, up to some calls with their headers.
+const BYTES: std::ops::Range<usize> = 500..20_000;
 
 fn is_never_seen(kind: Kind) {
     let Some(server) = RemoteServer::start(kind) else { return };
@@ -26,9 +33,11 @@ fn is_never_seen(kind: Kind) {
     take_in(&mut random);
     running.wait_for_log("checkpoint shipped");
     for _ in 0..CUTS {
-        proxy.cut_after(random.within(1..BYTES_MAX) as u64);
-        wait_until(
+        proxy.cut_after(random.within(BYTES) as u64);
+        wait_until_within(
+            CUT_MAX,
             || {
+                std::thread::sleep(PAUSE);
                 // Something to ship, until the cut.
                 take_in(&mut random);
                 proxy.has_cut()
