@@ -59,12 +59,11 @@ fn directory() {
     check(&uri.open(&runtime).unwrap(), &name("a/b"));
 }
 
-/// The remote at `TIDEGATE_TEST_REMOTE`, for those that need a server.
+/// The remote at `TIDEGATE_TEST_REMOTE`.
 #[test]
+#[ignore = "needs a server, and its address in the environment"]
 fn remote_of_the_environment() {
-    let Ok(address) = std::env::var("TIDEGATE_TEST_REMOTE") else {
-        return println!("skipped: TIDEGATE_TEST_REMOTE gives no address");
-    };
+    let address = std::env::var("TIDEGATE_TEST_REMOTE").expect("TIDEGATE_TEST_REMOTE gives an address");
     let runtime = IoRuntime::start().unwrap();
     let uri: RemoteUri = address.parse().unwrap();
     let unique = format!("conformance-{}", std::process::id());

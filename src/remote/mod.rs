@@ -29,6 +29,8 @@ mod error;
 mod memory;
 mod name;
 mod opendal_store;
+#[cfg(all(test, feature = "remotes"))]
+mod real_servers;
 mod uri;
 
 pub use error::RemoteError;

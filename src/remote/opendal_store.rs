@@ -1,7 +1,7 @@
 //! Remotes through Apache OpenDAL, on a small I/O runtime of their own.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,8 @@ use super::{IO_THREADS_MAX, Listed, Put, RemoteError, RemoteName, RemoteStore};
 
 /// Time a call has, besides that for its bytes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for the next piece of a listing: a thousand names of S3 at 6 KiB/s.
+const LISTING_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Slowest link that is waited for, in bytes a second.
 const SLOWEST_BYTES_PER_SECOND: u64 = 2048;
 
@@ -101,6 +103,14 @@ impl OpendalStore {
     }
 }
 
+/// Waits for the next piece of a listing, but not longer than for a piece.
+async fn without_pause<T>(piece: impl Future<Output = opendal::Result<T>>) -> opendal::Result<T> {
+    tokio::time::timeout(LISTING_PAUSE_MAX, piece).await.unwrap_or_else(|_| {
+        let seconds = LISTING_PAUSE_MAX.as_secs();
+        Err(opendal::Error::new(ErrorKind::Unexpected, format!("nothing was heard for {seconds} s")))
+    })
+}
+
 /// A directory that is not there, most often what a mount was on, is no empty remote.
 async fn check_folder(operator: &Operator, folder: &str) -> opendal::Result<()> {
     if folder.is_empty() {
@@ -128,12 +138,49 @@ fn error_of(operation: &'static str, name: &RemoteName, error: &opendal::Error) 
             reason = format!("{reason}: {inner}");
         }
     }
-    let reason = reason.replace(['\n', '\r'], " ");
+    let reason = one_line(&reason);
     match error.kind() {
         ErrorKind::NotFound => RemoteError::NotFound { name },
-        ErrorKind::PermissionDenied => RemoteError::Refused { operation, name, reason },
+        _ if is_refusal(error) => RemoteError::Refused { operation, name, reason },
         _ => RemoteError::Unavailable { operation, name, reason },
     }
+}
+
+/// True where the remote does not let us, also where OpenDAL has no kind for it.
+fn is_refusal(error: &opendal::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        // `ssh` was refused.
+        let io_error = inner.downcast_ref::<io::Error>();
+        if io_error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        source = inner.source();
+    }
+    // A response is kept as text only.
+    error.kind() == ErrorKind::PermissionDenied || error.to_string().contains("Parts { status: 401,")
+}
+
+/// What a server said, which may be a page, as one line without markup.
+fn one_line(text: &str) -> String {
+    const CHARACTERS_MAX: usize = 300;
+    let is_page = text.trim_start().starts_with('<');
+    let mut is_markup = false;
+    let visible = |character: char| match character {
+        '<' if is_page => {
+            is_markup = true;
+            ' '
+        }
+        '>' if is_markup => {
+            is_markup = false;
+            ' '
+        }
+        _ if is_markup || character.is_control() => ' ',
+        character => character,
+    };
+    let plain: String = text.chars().map(visible).collect();
+    let plain = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    plain.chars().take(CHARACTERS_MAX).collect()
 }
 
 impl RemoteStore for OpendalStore {
@@ -163,21 +210,23 @@ impl RemoteStore for OpendalStore {
         let operator = self.operator.clone();
         let folder = self.folder.clone();
         let path = format!("{folder}{name}");
-        let bytes = self.call("read", name, limit, async move {
-            check_folder(&operator, &folder).await?;
-            let length = operator.stat(&path).await?.content_length();
-            if length > limit {
-                return Ok(None);
-            }
-            if length == 0 {
-                return Ok(Some(Vec::new()));
-            }
-            Ok(Some(operator.read_with(&path).range(0..length).await?.to_vec()))
-        })?;
-        match bytes {
-            Some(bytes) if bytes.len() as u64 <= limit => Ok(bytes),
-            _ => Err(RemoteError::TooLong { name: name.clone(), limit }),
+        let length = {
+            let (operator, path) = (operator.clone(), path.clone());
+            self.call("read", name, 0, async move {
+                check_folder(&operator, &folder).await?;
+                Ok(operator.stat(&path).await?.content_length())
+            })?
+        };
+        let too_long = || RemoteError::TooLong { name: name.clone(), limit };
+        match length {
+            0 => return Ok(Vec::new()),
+            length if length > limit => return Err(too_long()),
+            _ => {}
         }
+        // Its time is that for the bytes there are, which may be far below those there might be.
+        let read = async move { Ok(operator.read_with(&path).range(0..length).await?.to_vec()) };
+        let bytes = self.call("read", name, length, read)?;
+        if bytes.len() as u64 > limit { Err(too_long()) } else { Ok(bytes) }
     }
 
     fn list(&self, folder: &RemoteName, limit: usize) -> Result<Vec<Listed>, RemoteError> {
@@ -188,14 +237,15 @@ impl RemoteStore for OpendalStore {
         let time = (limit as u64).saturating_mul(SLOWEST_BYTES_PER_SECOND) / 100;
         let listed = self.call("list", folder, time.min(1 << 20), async move {
             check_folder(&operator, &prefix).await?;
-            let mut entries = match operator.lister_with(&path).recursive(true).await {
+            let lister = operator.lister_with(&path).recursive(true);
+            let mut entries = match without_pause(lister.into_future()).await {
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Some(Vec::new())),
                 lister => lister?,
             };
             let mut listed = Vec::new();
             let mut seen = 0_usize;
             loop {
-                let entry = match entries.try_next().await {
+                let entry = match without_pause(entries.try_next()).await {
                     // Removed while it was listed, or a folder that never was.
                     Err(error) if error.kind() == ErrorKind::NotFound => break,
                     entry => entry?,
@@ -255,6 +305,17 @@ mod tests {
 
     fn name() -> RemoteName {
         RemoteName::parse("a").unwrap()
+    }
+
+    #[test]
+    fn what_a_server_says_becomes_one_line() {
+        let page = "<html>\r\n<head><title>401 Authorization Required</title></head></html>\n";
+        assert_eq!(one_line(page), "401 Authorization Required");
+        assert_eq!(one_line("a < b\n\tand  b > c"), "a < b and b > c");
+        assert_eq!(one_line(&"long ".repeat(1000)).chars().count(), 300);
+        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "permission denied (publickey)");
+        let refused = opendal::Error::new(ErrorKind::Unexpected, "ssh error").set_source(refused);
+        assert!(matches!(error_of("list", &name(), &refused), RemoteError::Refused { .. }));
     }
 
     #[test]

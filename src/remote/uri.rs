@@ -132,11 +132,7 @@ impl RemoteUri {
             #[cfg(feature = "remote-sftp")]
             "sftp" => Operator::new(self.sftp()),
             #[cfg(feature = "remote-hdfs")]
-            "hdfs" => Operator::new(
-                opendal::services::HdfsNative::default()
-                    .name_node(&format!("hdfs://{}", self.authority))
-                    .root(&self.path),
-            ),
+            "hdfs" => Operator::new(self.hdfs()),
             #[cfg(feature = "remote-webhdfs")]
             "webhdfs" => Operator::new(self.webhdfs()?),
             scheme => {
@@ -183,6 +179,8 @@ mod http {
     use super::{RemoteError, RemoteUri};
 
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+    /// How long what was sent may stay without TCP's own acknowledgement.
+    const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
     impl RemoteUri {
         /// Gives OpenDAL its HTTP client, once a process: rustls with ring, and the system's certificates.
@@ -191,6 +189,7 @@ mod http {
             let client = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls()?)
                 .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_user_timeout(UNACKNOWLEDGED_MAX)
                 .build()
                 .map_err(|error| {
                     RemoteError::Configuration(format!("cannot make an HTTP client: {error}"))
@@ -263,6 +262,19 @@ mod http {
             .map_err(|error| wrong(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth())
+    }
+}
+
+#[cfg(feature = "remote-hdfs")]
+impl RemoteUri {
+    fn hdfs(&self) -> opendal::services::HdfsNative {
+        // To try again is the caller's business, who has more patience and says so. What is left is enough to find out which
+        // of two name nodes is the active one.
+        let attempts = ("dfs.client.failover.max.attempts".to_owned(), "2".to_owned());
+        opendal::services::HdfsNative::default()
+            .name_node(&format!("hdfs://{}", self.authority))
+            .root(&self.path)
+            .options(std::iter::once(attempts).collect())
     }
 }
 

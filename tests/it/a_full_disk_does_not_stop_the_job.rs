@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{CheckpointFolder, Demo, LineServer, field, send, start_child, wait_until};
+use crate::support::{CheckpointFolder, Demo, LineServer, field, send, skip, start_child, wait_until};
 
 /// A file system of 64 KiB, unmounted when dropped.
 struct SmallDisk {
@@ -22,11 +22,11 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Some(Self { directory }),
             Ok(output) => {
                 let reason = String::from_utf8_lossy(&output.stderr).into_owned();
-                eprintln!("skipped: a small file system cannot be mounted: {reason}");
+                skip("a small file system that is full", &reason);
                 None
             }
             Err(error) => {
-                eprintln!("skipped: a small file system cannot be mounted: {error}");
+                skip("a small file system that is full", &error.to_string());
                 None
             }
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully, wait_until};
+use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully, skip, wait_until};
 
 const KEYS: usize = 50;
 const VOLUME_SIZE: &str = "64M";
@@ -28,7 +28,7 @@ impl Scene {
         let volume = match Volume::sized("ext4", VOLUME_SIZE) {
             Ok(volume) => volume,
             Err(reason) => {
-                println!("SKIPPED: no small volume: {reason}");
+                skip("a full file system", &reason);
                 return None;
             }
         };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::{Averages, CheckpointFolder, Demo, LineServer, Random, Volume, field, wait_until};
+use crate::support::{Averages, CheckpointFolder, Demo, LineServer, Random, Volume, field, skip, wait_until};
 
 const KEYS: usize = 300_000;
 const READINGS: usize = 600_000;
@@ -30,7 +30,7 @@ impl WorkVolume {
         let volume = match Volume::sized("ext4", "160M") {
             Ok(volume) => volume,
             Err(reason) => {
-                println!("SKIPPED: no small volume: {reason}");
+                skip("a full disk under a store", &reason);
                 return None;
             }
         };

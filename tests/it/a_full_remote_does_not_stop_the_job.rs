@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use crate::support::{RemotePlace, Volume, wait_until_shipped};
+use crate::support::{RemotePlace, Volume, skip, wait_until_shipped};
 
 #[test]
 fn and_it_ships_once_there_is_room() {
     let volume = match Volume::sized("ext4", "16M") {
         Ok(volume) => volume,
-        Err(reason) => return println!("SKIPPED: no small volume: {reason}"),
+        Err(reason) => return skip("a full remote", &reason),
     };
     let place = RemotePlace::new();
     let remote = format!("file://{}", volume.path().display());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully};
+use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully, skip};
 
 const KEYS: usize = 50;
 
@@ -25,7 +25,7 @@ fn survive(kind: &str, address: &str) {
     let cuts = std::env::var("TIDEGATE_POWER_CUTS").map_or(25, |cuts| cuts.parse().unwrap());
     let volume = match Volume::new(kind) {
         Ok(volume) => volume,
-        Err(reason) => return println!("SKIPPED: no power cuts on {kind}: {reason}"),
+        Err(reason) => return skip(&format!("power cuts on {kind}"), &reason),
     };
     let mut random = Random::seeded();
     // More than can be sent between the cuts: the sender is never done before.

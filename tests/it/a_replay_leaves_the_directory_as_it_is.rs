@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use rustix::process::Signal;
 
-use crate::support::{Demo, ended, replay, state_hash, wait_until};
+use crate::support::{Demo, ended, replay, skip, state_hash, wait_until};
 
 /// Everything about the files and folders below `directory`.
 fn listing(directory: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
@@ -79,7 +79,7 @@ fn beside_the_job_after_a_kill_and_on_a_read_only_copy() {
             assert_eq!((&mounted.stdout, &mounted.stderr), (&whole.stdout, &whole.stderr));
         }
         Ok(output) if !String::from_utf8_lossy(&output.stderr).contains("error: ") => {
-            println!("skipped on a read-only mount: {}", String::from_utf8_lossy(&output.stderr));
+            skip("a read-only mount", &String::from_utf8_lossy(&output.stderr));
         }
         outcome => panic!("on a read-only mount: {outcome:?}"),
     }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpStream;
 
-use crate::support::{Averages, Demo, RemotePlace, Running, Volume, wait_until_shipped};
+use crate::support::{Averages, Demo, RemotePlace, Running, Volume, skip, wait_until_shipped};
 
 const KEYS: i64 = 60_000;
 
@@ -20,7 +20,7 @@ impl Scene {
         let volume = match Volume::sized("ext4", "16M") {
             Ok(volume) => volume,
             Err(reason) => {
-                println!("SKIPPED: no small volume: {reason}");
+                skip("a restore onto a full disk", &reason);
                 return None;
             }
         };

@@ -14,6 +14,8 @@ mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_file_is_harmless_or_reported;
 mod a_damaged_journal_is_reported_and_the_job_starts;
 mod a_damaged_store_is_rebuilt;
+#[cfg(feature = "remotes")]
+mod a_device_that_burnt_down_goes_on_elsewhere;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;
@@ -29,11 +31,16 @@ mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_no_timer;
 mod a_killed_process_loses_and_repeats_nothing;
+#[cfg(feature = "remotes")]
 mod a_killed_process_with_many_keys_answers_again;
+mod a_link_that_is_cut_leaves_no_half_checkpoint;
+mod a_link_that_swallows_everything_does_not_stop_the_job;
 mod a_lost_directory_is_restored_from_the_remote;
 mod a_poison_frame_is_skipped_and_kept;
 mod a_poison_frame_is_skipped_wherever_it_fails;
 mod a_power_cut_loses_nothing_acknowledged;
+#[cfg(feature = "remotes")]
+mod a_remote_that_refuses_us_is_one_clear_line;
 mod a_replay_does_without_what_is_damaged;
 mod a_replay_gives_what_was_delivered;
 mod a_replay_leaves_the_directory_as_it_is;
@@ -45,14 +52,20 @@ mod a_savepoint_starts_on_any_backend_and_parallelism;
 mod a_savepoint_that_cannot_be_used_is_refused;
 mod a_second_signal_ends_a_stuck_process;
 mod a_server_that_comes_back_is_read_on;
+#[cfg(feature = "remotes")]
+mod a_slow_link_does_not_slow_the_intake;
 mod a_small_change_sends_few_bytes;
 mod a_stop_signal_drains_what_was_read;
 mod a_timer_fires_though_no_reading_comes;
 mod a_timer_that_fails_each_time_ends_the_job;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
+#[cfg(feature = "remotes")]
+mod an_outage_of_the_remote_is_waited_out;
 mod bad_lines_are_counted_by_cause;
 mod checkpoints_are_shipped_and_pruned_by_hand;
+#[cfg(feature = "remotes")]
+mod dropped_packets_stop_nothing;
 mod errors_are_one_line_and_a_documented_exit_code;
 mod failures_end_the_job_when_the_budget_is_spent;
 mod foreign_files_never_prevent_a_start;

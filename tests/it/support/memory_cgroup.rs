@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::skip::skip;
+
 /// A cgroup without swap; removed when dropped.
 pub(crate) struct MemoryCgroup {
     directory: PathBuf,
@@ -16,7 +18,7 @@ impl MemoryCgroup {
         match Self::make(bytes) {
             Ok(cgroup) => Some(cgroup),
             Err(reason) => {
-                eprintln!("skipped: no memory cgroup can be made: {reason}");
+                skip("a memory cgroup", &reason);
                 None
             }
         }

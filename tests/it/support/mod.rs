@@ -3,15 +3,24 @@
 mod averages;
 mod checkpoints;
 mod descriptors;
+#[cfg(feature = "remotes")]
+mod device;
 mod job;
 mod latch;
 mod memory_cgroup;
+#[cfg(feature = "remotes")]
+mod namespace;
 mod program;
+#[cfg(feature = "remotes")]
+mod proxy;
 mod random;
 mod remote_place;
 mod replay;
 mod sender;
 mod server;
+#[cfg(feature = "remotes")]
+mod servers;
+mod skip;
 mod tree;
 mod volume;
 mod wait;
@@ -20,15 +29,24 @@ mod wall_clock;
 pub(crate) use averages::{Averages, lines_of};
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
+#[cfg(feature = "remotes")]
+pub(crate) use device::{Device, send_readings};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
 pub(crate) use memory_cgroup::MemoryCgroup;
+#[cfg(feature = "remotes")]
+pub(crate) use namespace::Namespace;
 pub(crate) use program::{Demo, Ended, Running, field};
+#[cfg(feature = "remotes")]
+pub(crate) use proxy::Proxy;
 pub(crate) use random::Random;
 pub(crate) use remote_place::{RemotePlace, wait_until_shipped};
 pub(crate) use replay::{ended, replay, state_hash, tidegate};
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
+#[cfg(feature = "remotes")]
+pub(crate) use servers::{Kind, RemoteServer};
+pub(crate) use skip::skip;
 pub(crate) use tree::files_below;
 pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until, wait_until_within};

@@ -1,11 +1,16 @@
 //! A remote in a directory, its keys, and what the commands say of it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Demo, Running, field, wait_until};
+use std::time::Duration;
 
-const DEVICE: &str = "gateway-7";
+use super::{Demo, Running, field, wait_until_within};
+
+/// Longest wait for a checkpoint to be shipped: some pauses between tries, and a busy machine.
+const SHIPPED_MAX: Duration = Duration::from_secs(120);
+pub(super) const DEVICE: &str = "gateway-7";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A place for a data directory, a remote beside it, and a key file.
@@ -59,8 +64,18 @@ impl RemotePlace {
 
     /// The same as another device.
     pub(crate) fn run_as(&self, device: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+        self.run_in(Vec::new(), device, arguments)
+    }
+
+    /// The same with more in the environment.
+    pub(super) fn run_in(
+        &self,
+        environment: Vec<(&str, OsString)>,
+        device: &str,
+        arguments: &[&str],
+    ) -> (Option<i32>, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        command.args(arguments).args(["--device", device, "--remote-key", &self.key()]);
+        command.args(arguments).args(["--device", device, "--remote-key", &self.key()]).envs(environment);
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
@@ -78,13 +93,14 @@ impl RemotePlace {
 
 /// Once nothing comes in any more, checkpoints end; the last one completed is to be shipped.
 pub(crate) fn wait_until_shipped(running: &Running) {
-    wait_until(
+    wait_until_within(
+        SHIPPED_MAX,
         || {
             let newest = |text: &str| running.logs(text).last().map(|line| field(line, "checkpoint"));
-            std::thread::sleep(std::time::Duration::from_millis(200));
+            std::thread::sleep(Duration::from_millis(200));
             let completed = newest("checkpoint completed");
             completed.is_some() && newest("checkpoint shipped") == completed
         },
-        || "the last checkpoint was not shipped".to_owned(),
+        || format!("the last checkpoint was not shipped: {:#?}", running.logs("")),
     );
 }

@@ -21,7 +21,7 @@ impl WallClock {
             library.is_file().then_some(library)
         });
         let Some(library) = library else {
-            println!("SKIPPED: no jumps of the clock: libfaketimeMT.so.1 is not installed");
+            super::skip("jumps of the clock", "libfaketimeMT.so.1 is not installed");
             return None;
         };
         Some(Self { library, home: tempfile::tempdir().unwrap() })
