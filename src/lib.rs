@@ -46,9 +46,11 @@ mod checkpoint;
 pub mod cli;
 pub mod config;
 mod disk;
+mod encoding;
 mod journal;
 mod json;
 mod metrics;
+mod mqtt;
 mod mutants;
 mod operator;
 mod runtime;
@@ -60,6 +62,7 @@ mod stream;
 pub use checkpoint::{CheckpointError, CheckpointId, Savepoint, SavepointError};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
+pub use mqtt::{BrokerUrl, BrokerUrlError, LastWill, MqttVersion, Qos};
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
