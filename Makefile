@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench powercut mutants tools power-tools clock-tools
+.PHONY: demo test lint bench powercut mutants tools power-tools clock-tools broker-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -10,7 +10,7 @@ demo: tools
 	$(BUILD) build --release --locked --bin tidegate
 	examples/restore_demo.sh $(TARGET)/release/tidegate
 
-test: tools power-tools clock-tools
+test: tools power-tools clock-tools broker-tools
 	$(BUILD) test --locked --lib --bins --tests --examples
 	$(BUILD) test --locked --doc
 
@@ -50,3 +50,9 @@ clock-tools:
 	@[ "$$(id -u)" != 0 ] || ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || { \
 		echo "installing faketime"; apt-get update -qq && apt-get install -y -qq faketime; } \
 		|| echo "without it the clock's jumps are skipped"
+
+# The broker that the MQTT scenarios talk to, and its clients. Without it those tests say that they are skipped.
+broker-tools:
+	@[ "$$(id -u)" != 0 ] || { ls /usr/sbin/mosquitto && command -v mosquitto_pub; } >/dev/null 2>&1 || { \
+		echo "installing mosquitto"; apt-get update -qq && apt-get install -y -qq mosquitto mosquitto-clients openssl; } \
+		|| echo "without it the MQTT scenarios are skipped"

@@ -62,7 +62,7 @@ mod stream;
 pub use checkpoint::{CheckpointError, CheckpointId, Savepoint, SavepointError};
 pub use journal::JournalError;
 pub use metrics::RejectCause;
-pub use mqtt::{BrokerUrl, BrokerUrlError, LastWill, MqttVersion, Qos};
+pub use mqtt::{LastWill, MqttVersion, Qos};
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
@@ -70,7 +70,9 @@ pub use runtime::{
     StopHandle, Timestamp,
 };
 pub use sink::Collected;
-pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
+pub use source::{
+    Acknowledge, Exactness, Frame, MqttSource, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen,
+};
 pub use state::{
     AggregateFunction, AggregatingState, AggregatingStateDescriptor, IncrementalCleanup, KEY_BYTES_MAX, Key,
     KeyGroup, KeyGroupRange, KeyLimitPolicy, ListState, ListStateDescriptor, MAX_PARALLELISM_DEFAULT,

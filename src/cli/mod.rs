@@ -6,9 +6,11 @@ mod demo;
 mod exit_code;
 mod journal;
 mod logging;
+mod mqtt;
 mod replay;
 mod running_average;
 mod savepoint;
+mod sequenced_average;
 mod signals;
 mod state;
 

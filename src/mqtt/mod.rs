@@ -2,6 +2,8 @@
 //!
 //! - `url`, `credentials`, `transport`: the way to a broker, plain or through TLS.
 //! - `packet`, `codec`: packets of both versions in one type, read and written by the public codecs of `rumqttc`.
+//! - `filter`, `backoff`: which topics are asked for, and how often a broker is tried.
+//! - `subscriber`, `received`, `message_table`: the session of a client that subscribes, and what of it is durable.
 //!
 //! A session is a state machine of our own around those codecs, not the event loop of `rumqttc` 0.25.1. That loop delivers
 //! publishes of a broken connection after the next one is made, so that a manual acknowledgement can go to the wrong
@@ -12,16 +14,31 @@
 //!
 //! A source and a sink never share a connection: acknowledgements would wait behind publishes.
 
+mod backoff;
 #[allow(dead_code, reason = "the sink is to use the rest")]
 mod codec;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod credentials;
+mod filter;
+mod message_table;
 #[allow(dead_code, reason = "the sink is to use the rest")]
 mod packet;
-#[allow(dead_code, reason = "the sink is to use the rest")]
+mod received;
+mod subscriber;
 mod transport;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod url;
 
+pub(crate) use backoff::Backoff;
+pub(crate) use codec::{Codec, CodecError};
+pub(crate) use credentials::{Credentials, SecretFileError};
+pub(crate) use filter::check_filter;
+pub(crate) use message_table::{
+    Event, NewMessage, TableEntry, TableMessage, TableReader, TableWriter, events,
+};
+pub(crate) use packet::{Answer, Incoming, Outgoing, Publish, Unread, UnreadCause};
 pub use packet::{LastWill, MqttVersion, Qos};
-pub use url::{BrokerUrl, BrokerUrlError};
+pub(crate) use received::ReceivedIds;
+pub(crate) use subscriber::{
+    Dropped, Duplicates, Reply, SessionError, SessionFound, Subscriber, Subscription, Taken,
+};
+pub(crate) use transport::{ConnectError, IdentityFiles, TlsFiles, Transport};
+pub(crate) use url::{BrokerUrl, PlainTcp, Security};

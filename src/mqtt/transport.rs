@@ -65,7 +65,7 @@ pub(crate) enum ConnectError {
     CertificateNotYetValid,
     #[error("the broker's certificate is not signed by a trusted CA: check the CA file")]
     UnknownIssuer,
-    #[error("the broker's certificate is not for the host {host:?}")]
+    #[error("the broker's certificate is not for the host {host}")]
     WrongHost { host: String },
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),

@@ -12,7 +12,7 @@ const TLS_PORT: u16 = 8883;
 
 /// Where a broker is, and whether it is spoken to through TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BrokerUrl {
+pub(crate) struct BrokerUrl {
     pub(crate) security: Security,
     /// A name or an address, without brackets.
     pub(crate) host: String,
@@ -28,8 +28,7 @@ pub(crate) enum Security {
 
 /// Why a text is not a broker's URL, or not one that may be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BrokerUrlError {
+pub(crate) enum BrokerUrlError {
     /// Another scheme.
     #[error("{url:?} does not begin with mqtt:// or mqtts://")]
     Scheme {
