@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench stress powercut mutants tools power-tools clock-tools remote-tools
+.PHONY: demo test lint bench stress powercut mutants tools power-tools clock-tools remote-tools broker-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -12,7 +12,7 @@ demo: tools
 
 # The tests have all remotes built in; the program that users build has those of the default features. What could not be
 # tested on this machine is said and counted at the end.
-test: tools power-tools clock-tools remote-tools
+test: tools power-tools clock-tools remote-tools broker-tools
 	@mkdir -p $(TARGET) && : > $(TARGET)/skipped
 	TIDEGATE_SKIPPED="$(abspath $(TARGET))/skipped" $(BUILD) test --locked --features remotes --lib --bins --tests --examples
 	$(BUILD) test --locked --features remotes --doc
@@ -62,3 +62,9 @@ clock-tools:
 # The servers that the tests of remotes run against. Without one of them its tests say that they are skipped, and why.
 remote-tools:
 	@tests/servers/install.sh
+
+# The broker that the MQTT scenarios talk to, and its clients. Without it those tests say that they are skipped.
+broker-tools:
+	@[ "$$(id -u)" != 0 ] || { ls /usr/sbin/mosquitto && command -v mosquitto_pub; } >/dev/null 2>&1 || { \
+		echo "installing mosquitto"; apt-get update -qq && apt-get install -y -qq mosquitto mosquitto-clients openssl; } \
+		|| echo "without it the MQTT scenarios are skipped"

@@ -46,9 +46,11 @@ mod checkpoint;
 pub mod cli;
 pub mod config;
 mod disk;
+mod encoding;
 mod journal;
 mod json;
 mod metrics;
+mod mqtt;
 mod mutants;
 mod operator;
 mod remote;
@@ -64,6 +66,7 @@ pub use checkpoint::{
 };
 pub use journal::JournalError;
 pub use metrics::RejectCause;
+pub use mqtt::{LastWill, MqttVersion, Qos};
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use remote::{RemoteError, RemoteName};
 pub use runtime::{
@@ -72,7 +75,9 @@ pub use runtime::{
     Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::Collected;
-pub use source::{Acknowledge, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen};
+pub use source::{
+    Acknowledge, Exactness, Frame, MqttSource, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen,
+};
 pub use state::{
     AggregateFunction, AggregatingState, AggregatingStateDescriptor, IncrementalCleanup, KEY_BYTES_MAX, Key,
     KeyGroup, KeyGroupRange, KeyLimitPolicy, ListState, ListStateDescriptor, MAX_PARALLELISM_DEFAULT,

@@ -34,6 +34,12 @@ impl RejectCause {
     pub const NOT_UTF8: Self = Self("not-utf8");
     /// The line holds a NUL byte.
     pub const NUL: Self = Self("nul");
+    /// The message is longer than the source's limit.
+    pub const MESSAGE_TOO_LONG: Self = Self("message-too-long");
+    /// The message's topic is not UTF-8.
+    pub const TOPIC_NOT_UTF8: Self = Self("topic-not-utf8");
+    /// No topic filter of the source asks for the message.
+    pub const FOREIGN_TOPIC: Self = Self("foreign-topic");
     /// A column is missing.
     pub const MISSING_COLUMN: Self = Self("missing-column");
     /// There are more columns than expected.

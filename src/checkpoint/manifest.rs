@@ -4,19 +4,21 @@
 //!
 //! Layout, little-endian:
 //!   magic          [u8; 8]   // "TGMANIF\0"
-//!   version        u16       // 2
+//!   version        u16       // 2; 3 with message sessions
 //!   payload_bytes  u32       // 1..=16 MiB
-//!   payload        postcard Manifest
+//!   payload        postcard Manifest; in version 3 behind it postcard of its sessions
 //!   hash           [u8; 32]  // BLAKE3 of all bytes before it; last in every version
 
 use serde::{Deserialize, Serialize};
 
 use super::CheckpointId;
+use crate::mqtt::ReceivedIds;
 use crate::runtime::{Offset, Timestamp};
 use crate::state::GroupBytes;
 
 const MAGIC: [u8; 8] = *b"TGMANIF\0";
 const VERSION: u16 = 2;
+const VERSION_WITH_SESSIONS: u16 = 3;
 const PREFIX_BYTES: usize = 14;
 const HASH_BYTES: usize = 32;
 
@@ -42,6 +44,9 @@ pub(crate) struct Manifest {
     pub(crate) sinks: Vec<SinkPosition>,
     /// Lines taken from each client that asked for acknowledgements.
     pub(crate) clients: Vec<(String, u64)>,
+    /// The messages each MQTT session may get again.
+    #[serde(skip)]
+    pub(crate) sessions: Vec<(String, ReceivedIds)>,
 }
 
 /// One state part of a checkpoint. Another checkpoint may have written it.
@@ -142,11 +147,16 @@ impl Manifest {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let payload = postcard::to_stdvec(self).expect("a manifest is plain data");
+        let mut payload = postcard::to_stdvec(self).expect("a manifest is plain data");
+        let mut version = VERSION;
+        if !self.sessions.is_empty() {
+            version = VERSION_WITH_SESSIONS;
+            payload = postcard::to_extend(&self.sessions, payload).expect("sessions are plain data");
+        }
         let payload_bytes = u32::try_from(payload.len()).expect("a manifest is below 16 MiB");
         let mut bytes = Vec::with_capacity(PREFIX_BYTES + payload.len() + HASH_BYTES);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&payload_bytes.to_le_bytes());
         bytes.extend_from_slice(&payload);
         let hash = blake3::hash(&bytes);
@@ -166,7 +176,7 @@ impl Manifest {
         }
         let (version, rest) = rest.split_first_chunk::<2>().ok_or(ManifestError::Damaged)?;
         let version = u16::from_le_bytes(*version);
-        if version != VERSION {
+        if version != VERSION && version != VERSION_WITH_SESSIONS {
             return Err(ManifestError::Version(version));
         }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(ManifestError::Damaged)?;
@@ -174,7 +184,11 @@ impl Manifest {
         if payload.len() != u32::from_le_bytes(*length) as usize {
             return Err(ManifestError::Damaged);
         }
-        let manifest: Self = postcard::from_bytes(payload).map_err(|_| ManifestError::Damaged)?;
+        let (mut manifest, rest): (Self, _) =
+            postcard::take_from_bytes(payload).map_err(|_| ManifestError::Damaged)?;
+        if version == VERSION_WITH_SESSIONS {
+            manifest.sessions = postcard::from_bytes(rest).map_err(|_| ManifestError::Damaged)?;
+        }
         if manifest.parts.iter().all(PartEntry::is_well_named) {
             Ok(manifest)
         } else {
@@ -201,6 +215,7 @@ pub(crate) fn is_file_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::{Event, Qos};
 
     fn manifest() -> Manifest {
         Manifest {
@@ -233,6 +248,7 @@ mod tests {
             }],
             sinks: vec![SinkPosition { sink: "print".into(), delivered: Offset(9), bytes: 4 }],
             clients: vec![("c".into(), 5)],
+            sessions: Vec::new(),
         }
     }
 
@@ -254,6 +270,17 @@ mod tests {
         golden.extend(blake3::hash(&golden).as_bytes());
         assert_eq!(bytes, golden);
         assert_eq!(Manifest::decode(&bytes), Ok(manifest()));
+    }
+
+    #[test]
+    fn sessions_are_in_a_version_of_their_own() {
+        let mut ids = ReceivedIds::default();
+        ids.apply(Event::Received { qos: Qos::ExactlyOnce, packet_id: 5, hash: 6 });
+        let manifest = Manifest { sessions: vec![("s".into(), ids)], ..manifest() };
+        let bytes = manifest.encode();
+        assert_eq!(bytes[8..10], [3, 0]);
+        assert!(bytes[..bytes.len() - HASH_BYTES].ends_with(&[1, 1, b's', 0, 1, 5, 6]));
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
     }
 
     #[test]

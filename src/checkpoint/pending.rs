@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Capture, CheckpointId, Manifest, SinkPosition};
+use crate::mqtt::ReceivedIds;
 use crate::mutants::Mutant;
 use crate::runtime::BatchHeader;
 use crate::state::StateSnapshot;
@@ -35,6 +36,7 @@ struct Barrier {
     header: BatchHeader,
     readings: u64,
     clients: Vec<(String, u64)>,
+    sessions: Vec<(String, ReceivedIds)>,
 }
 
 impl PendingCheckpoint {
@@ -63,15 +65,16 @@ impl PendingCheckpoint {
         self.id
     }
 
-    /// The batch that carries the barrier, how many readings were sealed up to and with it, and how many of each client
-    /// that asked for acknowledgements.
+    /// The batch that carries the barrier, how many readings were sealed up to and with it, how many of each client that
+    /// asked for acknowledgements, and what each message session may get again.
     pub(crate) fn barrier(
         mut self,
         header: BatchHeader,
         readings: u64,
         clients: Vec<(String, u64)>,
+        sessions: Vec<(String, ReceivedIds)>,
     ) -> Progress {
-        self.barrier = Some(Barrier { header, readings, clients });
+        self.barrier = Some(Barrier { header, readings, clients, sessions });
         self.progress()
     }
 
@@ -98,7 +101,7 @@ impl PendingCheckpoint {
         if !self.subtasks_missing.is_empty() || !self.sinks_missing.is_empty() {
             return Progress::Waiting(self);
         }
-        let Some(Barrier { header, readings, clients }) = self.barrier.take() else {
+        let Some(Barrier { header, readings, clients, sessions }) = self.barrier.take() else {
             return Progress::Waiting(self);
         };
         // Arrival order depends on threads; what is written must not.
@@ -121,6 +124,7 @@ impl PendingCheckpoint {
                 parts: Vec::new(),
                 sinks: self.sinks.into_iter().map(|(_, position)| position).collect(),
                 clients,
+                sessions,
             },
             snapshots: self.snapshots.into_iter().flat_map(|(_, snapshots)| snapshots).collect(),
         })

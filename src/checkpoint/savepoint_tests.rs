@@ -45,6 +45,7 @@ fn manifest() -> Manifest {
         parts: Vec::new(),
         sinks: Vec::new(),
         clients: vec![("client".into(), 4)],
+        sessions: Vec::new(),
     }
 }
 

@@ -49,6 +49,7 @@ fn capture(id: CheckpointId) -> Capture {
         parts: Vec::new(),
         sinks: Vec::new(),
         clients: Vec::new(),
+        sessions: Vec::new(),
     };
     let content = |salt: u8| {
         Box::new(Bytes {

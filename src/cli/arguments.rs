@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval};
+use crate::mqtt::MqttVersion;
 use crate::runtime::JournalSync;
 use crate::source::Retry;
 
@@ -43,7 +44,7 @@ pub enum Command {
     /// `(key,average)`: the sum of the key's readings divided by their count, as integers. Results go to standard
     /// output, messages to standard error.
     ///
-    /// Without --connect or --listen, simulated sensors send their readings through a loopback socket.
+    /// Without --connect, --listen or --mqtt, simulated sensors send their readings through a loopback socket.
     ///
     /// Every --interval the state is saved under --checkpoint-dir, and a later start carries on from there.
     #[command(after_help = EXIT_CODES)]
@@ -349,20 +350,28 @@ pub struct DemoArguments {
     #[arg(long, value_enum, default_value_t = AckName::None, requires = "listen", help_heading = "Source")]
     pub ack: AckName,
 
+    /// Subscribe at this broker, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`; a payload is one or more lines
+    #[arg(long, value_name = "URL", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    pub mqtt: Option<String>,
+
+    // No doc comment: it would be the help of the command.
+    #[command(flatten)]
+    pub mqtt_options: MqttArguments,
+
     /// Longest line, without its end; a longer one is dropped and counted [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_line_max, help_heading = "Source")]
     pub line_max: Option<ByteSize>,
 
     /// Simulated sensors: readings a second, of all together [default: 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
     pub rate: Option<u32>,
 
     /// Simulated sensors: how many there are [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
     pub sensors: Option<u32>,
 
     /// Simulated sensors: end after this many readings
-    #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
     pub readings: Option<u64>,
 
     /// Where state is held and its checkpoints go
@@ -489,6 +498,74 @@ pub struct DemoArguments {
     pub verbose: bool,
 }
 
+/// Arguments of `--mqtt`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Source: MQTT")]
+pub struct MqttArguments {
+    /// A topic filter, or `$share/GROUP/FILTER`; may be given several times [default: `#`, all but the broker's own]
+    #[arg(long = "topic", value_name = "FILTER", requires = "mqtt")]
+    pub topics: Vec<String>,
+
+    /// QoS to ask for [default: 1]
+    #[arg(long, value_name = "0|1|2", value_parser = clap::value_parser!(u8).range(0..=2), requires = "mqtt")]
+    pub qos: Option<u8>,
+
+    /// Protocol version [default: 5]
+    #[arg(long, value_name = "5|3.1.1", value_parser = parse_mqtt_version, requires = "mqtt")]
+    pub mqtt_version: Option<MqttVersion>,
+
+    /// Client identifier; the broker keeps the session under it [default: one of this machine and data directory]
+    #[arg(long, value_name = "ID", requires = "mqtt")]
+    pub client_id: Option<String>,
+
+    /// File with the user on its first line and the password on its second, which only its owner may read
+    #[arg(long, value_name = "FILE", requires = "mqtt")]
+    pub mqtt_credentials: Option<PathBuf>,
+
+    /// PEM file with the CAs that may sign the broker's certificate [default: those the operating system trusts]
+    #[arg(long, value_name = "FILE", requires = "mqtt")]
+    pub mqtt_ca: Option<PathBuf>,
+
+    /// PEM file with the client certificate
+    #[arg(long, value_name = "FILE", requires = "mqtt", requires = "mqtt_key")]
+    pub mqtt_cert: Option<PathBuf>,
+
+    /// PEM file with the client certificate's key, which only its owner may read
+    #[arg(long, value_name = "FILE", requires = "mqtt", requires = "mqtt_cert")]
+    pub mqtt_key: Option<PathBuf>,
+
+    /// Allow mqtt:// to another machine, without encryption
+    #[arg(long, requires = "mqtt")]
+    pub insecure: bool,
+
+    /// Unacknowledged messages the broker may send; MQTT 5 [default: 2000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), requires = "mqtt")]
+    pub receive_maximum: Option<u16>,
+
+    /// How long the broker keeps the session without a connection; MQTT 5 [default: 7 days]
+    #[arg(long, value_name = "TIME", requires = "mqtt")]
+    pub session_expiry: Option<Interval>,
+
+    /// Time without traffic after which the broker is asked whether it is there; `0s` never asks [default: 60s]
+    #[arg(long, value_name = "TIME", requires = "mqtt")]
+    pub keep_alive: Option<Interval>,
+
+    /// What makes results exact though MQTT may send a message again [default: qos2 with QoS 2, resumed-session with QoS 1]
+    #[arg(long, value_enum, requires = "mqtt")]
+    pub exactness: Option<ExactnessName>,
+}
+
+/// What --exactness takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExactnessName {
+    /// QoS 2
+    Qos2,
+    /// A third column in the lines, ascending for each key: what is not above the last is rejected
+    Sequence,
+    /// DUP, packet identifier and hash of what a resumed session sends again
+    ResumedSession,
+}
+
 /// The state backends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendName {
@@ -566,6 +643,14 @@ fn parse_retry(text: &str) -> Result<Retry, String> {
         return Ok(Retry::Forever);
     }
     Interval::from_str(text).map(|Interval(limit)| Retry::For(limit)).map_err(|error| error.to_string())
+}
+
+fn parse_mqtt_version(text: &str) -> Result<MqttVersion, String> {
+    match text {
+        "5" => Ok(MqttVersion::V5),
+        "3.1.1" => Ok(MqttVersion::V311),
+        _ => Err("give 5 or 3.1.1".to_owned()),
+    }
 }
 
 fn parse_line_max(text: &str) -> Result<ByteSize, String> {

@@ -7,9 +7,12 @@ use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::archive::{device, retention, trust};
-use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
+use super::arguments::{
+    AckName, BackendName, CompressionName, DemoArguments, ExactnessName, JournalArgument, KeyLimitName,
+};
 use super::running_average::{JOB, running_averages};
-use super::{allocator, logging, signals};
+use super::sequenced_average::sequenced_averages;
+use super::{allocator, logging, mqtt, signals};
 use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
@@ -32,7 +35,11 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;
     let environment = Environment::with_settings(JOB, settings(arguments)?);
-    let averages = running_averages(source(arguments, &environment)?);
+    let lines = source(arguments, &environment)?;
+    let averages = match arguments.mqtt_options.exactness {
+        Some(ExactnessName::Sequence) => sequenced_averages(lines),
+        _ => running_averages(lines),
+    };
     match &arguments.output {
         Some(path) => averages.write_to_file(path),
         None => averages.print(),
@@ -123,6 +130,9 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
     let data = data.or_else(home).filter(|path| path.is_absolute()).ok_or_else(|| {
         JobError::Configuration("no data directory: HOME is not set; give --checkpoint-dir".to_owned())
     })?;
+    if let Some(url) = &arguments.mqtt {
+        return Ok(data.join("tidegate").join(format!("demo-mqtt-{}", file_name(url))));
+    }
     let source = match (&arguments.connect, &arguments.listen) {
         (Some(address), _) => format!("demo-connect-{}", file_name(address)),
         (_, Some(address)) => format!("demo-listen-{}", file_name(&address.to_string())),
@@ -140,6 +150,10 @@ fn file_name(address: &str) -> String {
 fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Result<TextStream> {
     let defaults = DemoDefaults::embedded();
     let line_bytes_max = arguments.line_max.unwrap_or(defaults.listen.line_bytes_max).0;
+    if let Some(url) = &arguments.mqtt {
+        return Ok(environment
+            .mqtt_stream(mqtt::source(url, &arguments.mqtt_options).message_bytes_max(line_bytes_max)));
+    }
     if let Some(address) = arguments.listen {
         let idle_timeout = arguments.idle_timeout.unwrap_or(defaults.listen.idle_timeout).0;
         let source = TcpListen::new(address)

@@ -5,7 +5,7 @@
 //! ```text
 //! segment header, 72 bytes
 //!   magic        [u8; 8]    // "TGJOURN\0"
-//!   version      u16        // 1
+//!   version      u16        // 1; 2 in a job whose sources take messages
 //!   reserved     u16        // 0
 //!   checksum     u32        // CRC-32C of the header with this field 0
 //!   job          u64        // first 8 bytes of BLAKE3 of the job's name
@@ -15,7 +15,7 @@
 //! record, one behind the other
 //!   length       u32        // bytes of kind and body, 1..=64 MiB; 0: end of what was written
 //!   checksum     u32        // CRC-32C of kind and body, continued from the header's checksum
-//!   kind         u8         // 1 batch, 2 batch compressed, 3 skip
+//!   kind         u8         // 1 batch, 2 batch compressed, 3 skip; in version 2 also 4 batch with tables, 5 such compressed
 //!   body
 //! body of a batch
 //!   offset       varint     // less base_offset; contiguous from 0 within a segment
@@ -28,6 +28,9 @@
 //!     first_line varint
 //!     bytes      varint     // length
 //!     lines      [u8; bytes] // each with its `\n`
+//! body of a batch with tables: that of a batch, and for each chunk behind its lines
+//!   bytes        varint     // length
+//!   table        [u8; bytes] // the messages the lines are of, see `mqtt::message_table`; empty for a chunk of lines
 //! body of a compressed batch: body length varint, lz4 block of the body of a batch
 //! body of a skip
 //!   offset       varint     // of the batch, absolute
@@ -44,6 +47,7 @@
 
 use std::sync::Arc;
 
+use crate::encoding::{Reader, text, varint, zigzag};
 use crate::mutants::Mutant;
 use crate::runtime::{Offset, Timestamp};
 
@@ -55,17 +59,41 @@ pub(crate) const RECORD_BYTES_MAX: u32 = 64 << 20;
 pub(crate) const ORIGINS_MAX: usize = 4096;
 
 const MAGIC: [u8; 8] = *b"TGJOURN\0";
-const VERSION: u16 = 1;
 const KIND_BATCH: u8 = 1;
 const KIND_COMPRESSED: u8 = 2;
 const KIND_SKIP: u8 = 3;
+const KIND_TABLES: u8 = 4;
+const KIND_TABLES_COMPRESSED: u8 = 5;
 
 /// A segment's chain value.
 pub(crate) type Chain = [u8; 32];
 
+/// What the records of a segment may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SegmentFormat {
+    /// Version 1.
+    Lines,
+    /// Version 2: tables of messages too.
+    Messages,
+}
+
+impl SegmentFormat {
+    fn version(self) -> u16 {
+        match self {
+            Self::Lines => 1,
+            Self::Messages => 2,
+        }
+    }
+
+    fn of_version(version: u16) -> Option<Self> {
+        [Self::Lines, Self::Messages].into_iter().find(|format| format.version() == version)
+    }
+}
+
 /// What a segment says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    pub(crate) format: SegmentFormat,
     pub(crate) job: u64,
     pub(crate) base_offset: Offset,
     pub(crate) base_stamp: Timestamp,
@@ -84,7 +112,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> ([u8; HEADER_BYTES], u32) {
         let mut bytes = Vec::with_capacity(HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.format.version().to_le_bytes());
         bytes.extend_from_slice(&[0; 6]);
         bytes.extend_from_slice(&self.job.to_le_bytes());
         bytes.extend_from_slice(&self.base_offset.0.to_le_bytes());
@@ -97,19 +125,19 @@ impl SegmentHeader {
 
     /// Reads a header; `None` when it is cut, damaged or of another format.
     pub(crate) fn decode(segment: &[u8]) -> Option<(Self, u32)> {
-        let mut reader = Reader { bytes: segment.get(..HEADER_BYTES)? };
+        let mut reader = Reader::new(segment.get(..HEADER_BYTES)?);
         let (magic, version) = (reader.array::<8>()?, u16::from_le_bytes(reader.array()?));
         let _reserved = reader.array::<2>()?;
         let checksum = u32::from_le_bytes(reader.array()?);
         let header = Self {
+            format: SegmentFormat::of_version(version)?,
             job: u64::from_le_bytes(reader.array()?),
             base_offset: Offset(u64::from_le_bytes(reader.array()?)),
             base_stamp: Timestamp(i64::from_le_bytes(reader.array()?)),
             chain: reader.array()?,
         };
         let (expected, seed) = header.encode();
-        (magic == MAGIC && version == VERSION && checksum == seed && segment.starts_with(&expected))
-            .then_some((header, checksum))
+        (magic == MAGIC && checksum == seed && segment.starts_with(&expected)).then_some((header, checksum))
     }
 }
 
@@ -121,6 +149,8 @@ pub(crate) struct ChunkRecord<B> {
     pub(crate) first_line: u64,
     /// Lines, each with its `\n`.
     pub(crate) lines: B,
+    /// The messages the lines are of.
+    pub(crate) table: B,
 }
 
 /// A batch as it is journaled.
@@ -163,6 +193,7 @@ impl Origins {
 /// Appends records of one segment.
 #[derive(Debug)]
 pub(crate) struct RecordEncoder {
+    format: SegmentFormat,
     base_offset: Offset,
     base_stamp: Timestamp,
     seed: u32,
@@ -174,6 +205,7 @@ pub(crate) struct RecordEncoder {
 impl RecordEncoder {
     pub(crate) fn new(header: &SegmentHeader, seed: u32, compress: bool) -> Self {
         Self {
+            format: header.format,
             base_offset: header.base_offset,
             base_stamp: header.base_stamp,
             seed,
@@ -193,9 +225,16 @@ impl RecordEncoder {
         offset: Offset,
         durable: Offset,
         stamp: Timestamp,
-        chunks: impl ExactSizeIterator<Item = ChunkRecord<&'a [u8]>>,
+        chunks: impl ExactSizeIterator<Item = ChunkRecord<&'a [u8]>> + Clone,
         out: &mut Vec<u8>,
     ) -> u32 {
+        let has_tables = chunks.clone().any(|chunk| !chunk.table.is_empty());
+        let (plain, compressed) = if has_tables {
+            assert_eq!(self.format, SegmentFormat::Messages, "the job's sources say what they take");
+            (KIND_TABLES, KIND_TABLES_COMPRESSED)
+        } else {
+            (KIND_BATCH, KIND_COMPRESSED)
+        };
         self.body.clear();
         varint(offset.0 - self.base_offset.0, &mut self.body);
         varint(offset.0.saturating_sub(durable.0), &mut self.body);
@@ -214,6 +253,10 @@ impl RecordEncoder {
             varint(chunk.first_line, &mut self.body);
             varint(chunk.lines.len() as u64, &mut self.body);
             self.body.extend_from_slice(chunk.lines);
+            if has_tables {
+                varint(chunk.table.len() as u64, &mut self.body);
+                self.body.extend_from_slice(chunk.table);
+            }
         }
         if self.compress {
             let packed = lz4_flex::block::compress(&self.body);
@@ -221,10 +264,10 @@ impl RecordEncoder {
             varint(self.body.len() as u64, &mut body);
             body.extend_from_slice(&packed);
             if body.len() < self.body.len() {
-                return frame(KIND_COMPRESSED, &body, self.seed, out);
+                return frame(compressed, &body, self.seed, out);
             }
         }
-        frame(KIND_BATCH, &self.body, self.seed, out)
+        frame(plain, &self.body, self.seed, out)
     }
 
     /// Appends a skip to `out`; returns its checksum.
@@ -251,6 +294,7 @@ fn frame(kind: u8, body: &[u8], seed: u32, out: &mut Vec<u8>) -> u32 {
 /// Reads the records of one segment, from its first.
 #[derive(Debug)]
 pub(crate) struct RecordDecoder<'a> {
+    format: SegmentFormat,
     segment: &'a [u8],
     position: usize,
     base_offset: Offset,
@@ -263,6 +307,7 @@ impl<'a> RecordDecoder<'a> {
     /// `segment` is the whole segment, `header` and `seed` what `SegmentHeader::decode` gave.
     pub(crate) fn new(segment: &'a [u8], header: &SegmentHeader, seed: u32) -> Self {
         Self {
+            format: header.format,
             segment,
             position: HEADER_BYTES,
             base_offset: header.base_offset,
@@ -287,7 +332,7 @@ impl<'a> RecordDecoder<'a> {
 
     /// The record at `position`, if length and checksum are right.
     fn checked_at(&self, position: usize) -> Option<(u8, &'a [u8], u32)> {
-        let mut reader = Reader { bytes: self.segment.get(position..)? };
+        let mut reader = Reader::new(self.segment.get(position..)?);
         let length = u32::from_le_bytes(reader.array()?);
         let checksum = u32::from_le_bytes(reader.array()?);
         if length == 0 || length > RECORD_BYTES_MAX {
@@ -303,10 +348,13 @@ impl<'a> RecordDecoder<'a> {
 
     fn decode(&mut self, kind: u8, body: &[u8]) -> Option<Record> {
         match kind {
-            KIND_BATCH => self.decode_batch(body).map(Record::Batch),
-            KIND_COMPRESSED => self.decode_batch(&decompress(body)?).map(Record::Batch),
+            _ if !self.knows(kind) => None,
+            KIND_BATCH | KIND_TABLES => self.decode_batch(kind, body).map(Record::Batch),
+            KIND_COMPRESSED | KIND_TABLES_COMPRESSED => {
+                self.decode_batch(kind, &decompress(body)?).map(Record::Batch)
+            }
             KIND_SKIP => {
-                let mut reader = Reader { bytes: body };
+                let mut reader = Reader::new(body);
                 let (offset, frame) = (Offset(reader.varint()?), reader.varint()?);
                 let cause = reader.text()?.to_owned();
                 Some(Record::Skip(SkipRecord { offset, frame, cause }))
@@ -315,8 +363,16 @@ impl<'a> RecordDecoder<'a> {
         }
     }
 
-    fn decode_batch(&mut self, body: &[u8]) -> Option<BatchRecord> {
-        let mut reader = Reader { bytes: body };
+    fn knows(&self, kind: u8) -> bool {
+        match kind {
+            KIND_BATCH | KIND_COMPRESSED | KIND_SKIP => true,
+            KIND_TABLES | KIND_TABLES_COMPRESSED => self.format == SegmentFormat::Messages,
+            _ => false,
+        }
+    }
+
+    fn decode_batch(&mut self, kind: u8, body: &[u8]) -> Option<BatchRecord> {
+        let mut reader = Reader::new(body);
         let offset = Offset(self.base_offset.0.checked_add(reader.varint()?)?);
         let durable = Offset(offset.0.saturating_sub(reader.varint()?));
         let stamp = Timestamp(self.base_stamp.0.wrapping_add(reader.zigzag()?));
@@ -338,9 +394,14 @@ impl<'a> RecordDecoder<'a> {
             if lines.last().is_some_and(|last| *last != b'\n') {
                 return None;
             }
-            chunks.push(ChunkRecord { source, origin, first_line, lines });
+            let mut table = Vec::new();
+            if kind == KIND_TABLES || kind == KIND_TABLES_COMPRESSED {
+                let length = usize::try_from(reader.varint()?).ok()?;
+                table.extend_from_slice(reader.take(length)?);
+            }
+            chunks.push(ChunkRecord { source, origin, first_line, lines, table });
         }
-        reader.bytes.is_empty().then_some(BatchRecord { offset, durable, stamp, chunks })
+        reader.is_empty().then_some(BatchRecord { offset, durable, stamp, chunks })
     }
 
     /// Looks behind an invalid record, byte by byte, for a valid batch; returns its offset and what was durable when it
@@ -361,12 +422,13 @@ impl<'a> RecordDecoder<'a> {
         (self.position + 1..=last).find_map(|position| {
             // Zeros, the usual end of a preallocated segment, are passed over without a checksum.
             let kind = *self.segment.get(position + RECORD_PREFIX_BYTES)?;
-            if kind != KIND_BATCH && kind != KIND_COMPRESSED {
+            if kind == KIND_SKIP || !self.knows(kind) {
                 return None;
             }
             let (kind, body, _) = self.checked_at(position)?;
-            let unpacked = if kind == KIND_COMPRESSED { decompress(body)? } else { body.to_vec() };
-            let mut reader = Reader { bytes: &unpacked };
+            let is_compressed = kind == KIND_COMPRESSED || kind == KIND_TABLES_COMPRESSED;
+            let unpacked = if is_compressed { decompress(body)? } else { body.to_vec() };
+            let mut reader = Reader::new(&unpacked);
             let offset = self.base_offset.0.checked_add(reader.varint()?)?;
             let durable = offset.saturating_sub(reader.varint()?);
             Some((position, (Offset(offset), Offset(durable))))
@@ -375,72 +437,12 @@ impl<'a> RecordDecoder<'a> {
 }
 
 fn decompress(body: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = Reader { bytes: body };
+    let mut reader = Reader::new(body);
     let length = usize::try_from(reader.varint()?).ok()?;
     if length > RECORD_BYTES_MAX as usize {
         return None;
     }
-    lz4_flex::block::decompress(reader.bytes, length).ok()
-}
-
-fn varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push((number & 0x7F) as u8);
-}
-
-fn zigzag(number: i64, out: &mut Vec<u8>) {
-    varint(((number << 1) ^ (number >> 63)).cast_unsigned(), out);
-}
-
-fn text(text: &str, out: &mut Vec<u8>) {
-    varint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Reads numbers and slices, never past the end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(length)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let low = u64::from(byte & 0x7F);
-            if shift == 63 && low > 1 {
-                return None;
-            }
-            number |= low << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let number = self.varint()?;
-        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.varint()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
-    }
+    lz4_flex::block::decompress(reader.rest(), length).ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::*;
 
 fn header() -> SegmentHeader {
     SegmentHeader {
+        format: SegmentFormat::Lines,
         job: job_identity("job"),
         base_offset: Offset(7),
         base_stamp: Timestamp(1000),
@@ -12,7 +13,7 @@ fn header() -> SegmentHeader {
 }
 
 fn chunk<'a>(origin: &str, first_line: u64, lines: &'a [u8]) -> ChunkRecord<&'a [u8]> {
-    ChunkRecord { source: 0, origin: origin.into(), first_line, lines }
+    ChunkRecord { source: 0, origin: origin.into(), first_line, lines, table: b"" }
 }
 
 fn segment(compress: bool) -> Vec<u8> {
@@ -121,5 +122,36 @@ proptest! {
         segment.extend_from_slice(&crc32c::crc32c_append(seed, &tail).to_le_bytes());
         segment.extend_from_slice(&tail);
         decode(&segment);
+    }
+}
+
+#[test]
+fn tables_are_in_records_of_their_own_kind_and_version() {
+    let header = SegmentHeader { format: SegmentFormat::Messages, ..header() };
+    for compress in [false, true] {
+        let (bytes, seed) = header.encode();
+        assert_eq!(bytes[8..10], [2, 0]);
+        let mut out = bytes.to_vec();
+        let mut encoder = RecordEncoder::new(&header, seed, compress);
+        let with_table = ChunkRecord { table: &[7; 3][..], ..chunk("a", 1, b"1 2\n") };
+        let chunks = [with_table.clone(), chunk("b", 1, b"3 4\n")];
+        encoder.batch(Offset(7), Offset(6), Timestamp(1005), chunks.into_iter(), &mut out);
+        encoder.batch(Offset(8), Offset(6), Timestamp(1005), [chunk("a", 2, b"")].into_iter(), &mut out);
+        if !compress {
+            let kind = HEADER_BYTES + RECORD_PREFIX_BYTES;
+            let golden = [
+                &[4, 0, 1, 10, 2, 0, 0, 1, b'a', 1, 4, b'1', b' ', b'2', b'\n', 3, 7, 7, 7][..],
+                &[0, 0, 1, b'b', 1, 4, b'3', b' ', b'4', b'\n', 0],
+            ];
+            assert!(out[kind..].starts_with(&golden.concat()), "{:?}", &out[kind..]);
+        }
+        let records = decode(&out);
+        let [Record::Batch(first), Record::Batch(second)] = records.as_slice() else { panic!("{records:?}") };
+        assert_eq!((first.chunks[0].table.as_slice(), first.chunks[1].table.len()), (&[7; 3][..], 0));
+        assert_eq!(second.chunks[0].table.len(), 0);
+        // Nothing of it is read under the version that does not have it.
+        let (bytes, _) = super::SegmentHeader { format: SegmentFormat::Lines, ..header }.encode();
+        out[..HEADER_BYTES].copy_from_slice(&bytes);
+        assert_eq!(decode(&out), []);
     }
 }

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::*;
 use crate::disk::{Call, Fault, Random, SimulatedDisk};
-use crate::journal::format::SkipRecord;
+use crate::journal::format::{SegmentFormat, SkipRecord};
 use crate::journal::reader::JournalReader;
 use crate::journal::writer::{Entry, JournalWriter, SegmentSettings};
 use crate::source::frame::{FrameBuffers, FrameChunk, Frames, SourceIndex};
@@ -14,7 +14,8 @@ const SEGMENT_BYTES: u64 = 600;
 
 fn entry(offset: u64) -> Entry {
     let lines = format!("{offset} {}\n", "x".repeat(usize::try_from(offset % 50).unwrap()));
-    let buffers = FrameBuffers { ends: vec![u32::try_from(lines.len()).unwrap()], bytes: lines.into_bytes() };
+    let ends = vec![u32::try_from(lines.len()).unwrap()];
+    let buffers = FrameBuffers { ends, bytes: lines.into_bytes(), ..FrameBuffers::default() };
     let origin = format!("client-{}", offset % 3).into();
     let chunk = FrameChunk::new(SourceIndex(0), origin, offset, buffers, Arc::default());
     let stamp = Timestamp(i64::try_from(offset).unwrap() * 10);
@@ -22,7 +23,8 @@ fn entry(offset: u64) -> Entry {
 }
 
 fn writer(disk: &SimulatedDisk, recovered: &Recovered) -> JournalWriter {
-    let settings = SegmentSettings { segment_bytes: SEGMENT_BYTES, compress: false };
+    let settings =
+        SegmentSettings { segment_bytes: SEGMENT_BYTES, compress: false, format: SegmentFormat::Lines };
     JournalWriter::new(
         Arc::new(disk.clone()),
         Path::new(DIRECTORY),
@@ -226,7 +228,7 @@ fn segments_below_an_offset_are_deleted_and_the_rest_stays_whole() {
 /// Ten batches, each synced alone; then the disk damages `damaged` of them in the segment it fails to sync.
 fn failed_with_damage(damaged: u64) -> (SimulatedDisk, JournalWriter) {
     let disk = SimulatedDisk::new();
-    let settings = SegmentSettings { segment_bytes: 1 << 20, compress: false };
+    let settings = SegmentSettings { segment_bytes: 1 << 20, compress: false, format: SegmentFormat::Lines };
     let found = Recovered::default();
     let mut writer =
         JournalWriter::new(Arc::new(disk.clone()), Path::new(DIRECTORY), "job", settings, &found, found.last);

@@ -20,7 +20,7 @@ mod writer;
 pub use error::JournalError;
 #[cfg(test)]
 pub(crate) use format::ChunkRecord;
-pub(crate) use format::{BatchRecord, SkipRecord};
+pub(crate) use format::{BatchRecord, SegmentFormat, SkipRecord};
 pub(crate) use reader::JournalReader;
 pub(crate) use recovery::{Recovered, recover};
 pub(crate) use writer::{Entry, JournalWriter, SegmentSettings};

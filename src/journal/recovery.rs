@@ -26,6 +26,7 @@ use super::JournalError;
 use super::format::{BatchRecord, Chain, HEADER_BYTES, Record, RecordDecoder, SegmentHeader, job_identity};
 use super::writer::{SealedSegment, segment_name};
 use crate::disk::{Disk, read_whole};
+use crate::mqtt::{Event, events};
 use crate::runtime::{Offset, Timestamp};
 use crate::source::frame::client_of;
 
@@ -52,6 +53,8 @@ pub(crate) struct Recovered {
     /// Lines of each client that asked for acknowledgements, in the batches from the one needed on; as far as read when
     /// none is.
     pub(crate) clients: BTreeMap<Arc<str>, u64>,
+    /// What each message session took in, in the same batches.
+    pub(crate) sessions: BTreeMap<Arc<str>, Vec<Event>>,
     /// Bytes behind the last valid record that were not zero: a torn tail. At least 1 for a last segment without a header.
     pub(crate) torn_bytes: u64,
     pub(crate) corruption: Option<Corruption>,
@@ -196,6 +199,7 @@ fn read_segment(
                 chain.update(&checksum.to_le_bytes());
                 if batch.offset >= clients_from {
                     count_clients(&mut recovered.clients, &batch);
+                    take_in_sessions(&mut recovered.sessions, &batch);
                 }
                 recovered.first.get_or_insert(batch.offset);
                 recovered.last = batch.offset;
@@ -238,6 +242,12 @@ fn count_clients(clients: &mut BTreeMap<Arc<str>, u64>, batch: &BatchRecord) {
             let counted = clients.entry(client.into()).or_default();
             *counted = (chunk.first_line + lines - 1).max(*counted);
         }
+    }
+}
+
+fn take_in_sessions(sessions: &mut BTreeMap<Arc<str>, Vec<Event>>, batch: &BatchRecord) {
+    for chunk in batch.chunks.iter().filter(|chunk| !chunk.table.is_empty()) {
+        sessions.entry(Arc::clone(&chunk.origin)).or_default().extend(events(&chunk.table));
     }
 }
 

@@ -19,13 +19,14 @@ use std::sync::Arc;
 
 use super::JournalError;
 use super::format::{
-    Chain, ChunkRecord, Record, RecordDecoder, RecordEncoder, SegmentHeader, SkipRecord, job_identity,
+    Chain, ChunkRecord, Record, RecordDecoder, RecordEncoder, SegmentFormat, SegmentHeader, SkipRecord,
+    job_identity,
 };
 use super::recovery::Recovered;
 use crate::disk::{Disk, DurableFile};
 use crate::mutants::Mutant;
 use crate::runtime::{Offset, Timestamp};
-use crate::source::frame::Frames;
+use crate::source::frame::{FrameChunk, Frames};
 
 /// A batch to be journaled.
 #[derive(Debug, Clone)]
@@ -69,6 +70,7 @@ struct ActiveSegment {
 pub(crate) struct SegmentSettings {
     pub(crate) segment_bytes: u64,
     pub(crate) compress: bool,
+    pub(crate) format: SegmentFormat,
 }
 
 /// Writes the journal of one job.
@@ -303,7 +305,8 @@ impl JournalWriter {
     fn write_from(&mut self, first: usize) -> Result<(), JournalError> {
         for index in first..self.unsynced.len() {
             let entry = self.unsynced[index].clone();
-            let body: usize = entry.frames.chunks.iter().map(|chunk| chunk.byte_count() + 32).sum();
+            let chunk_bytes = |chunk: &FrameChunk| chunk.byte_count() + chunk.table().len() + 32;
+            let body: usize = entry.frames.chunks.iter().map(chunk_bytes).sum();
             self.ensure_segment(entry.offset, entry.stamp, body as u64 + 64)?;
             self.encode(&entry);
             self.write_buffer()?;
@@ -320,6 +323,7 @@ impl JournalWriter {
             origin: Arc::clone(&chunk.origin),
             first_line: chunk.first_line,
             lines: chunk.bytes(&(0..chunk.frame_count())),
+            table: chunk.table(),
         });
         self.buffer.clear();
         let checksum =
@@ -347,7 +351,13 @@ impl JournalWriter {
             }
             self.seal()?;
         }
-        let header = SegmentHeader { job: self.job, base_offset: base, base_stamp: stamp, chain: self.chain };
+        let header = SegmentHeader {
+            format: self.settings.format,
+            job: self.job,
+            base_offset: base,
+            base_stamp: stamp,
+            chain: self.chain,
+        };
         let path = self.directory.join(segment_name(base));
         let left = self.bytes_max.saturating_sub(self.sealed_bytes());
         let capacity = self.settings.segment_bytes.min(left).max(bytes + super::format::HEADER_BYTES as u64);

@@ -31,7 +31,7 @@ pub(crate) use key_by::{KeyBy, KeyedPart};
 pub use keyed::KeyedProcessFunction;
 pub(crate) use keyed::{KeyedProcess, StateClosure};
 pub(crate) use part::{AnyPart, PartPool, TracedPart};
-pub(crate) use text::{FrameInput, TextHead};
+pub(crate) use text::{FrameInput, MessageUse, TextHead};
 pub(crate) use transform::{Copies, Filter, FlatMap, Map};
 
 use std::sync::Arc;

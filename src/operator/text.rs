@@ -11,6 +11,7 @@ use super::part::AnyPart;
 use crate::metrics::{Provenance, RejectCause, Rejections};
 use crate::runtime::BatchHeader;
 use crate::source::frame::{FrameChunk, Frames, SourceIndex, trim_line_end};
+use crate::source::{Frame, Messages};
 
 /// The part a source stage's subtasks get: all frames of the batch; each takes its share.
 #[derive(Clone)]
@@ -20,11 +21,19 @@ pub(crate) struct FrameInput {
     pub(crate) only: Option<u64>,
 }
 
+/// Whether a head's closure looks at more of a frame than its text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MessageUse {
+    Ignored,
+    Read,
+}
+
 /// Turns lines into records; a line the closure refuses is rejected with its cause.
 pub(crate) struct TextHead<T, F> {
     source: SourceIndex,
     context: SubtaskContext,
     function: F,
+    messages: MessageUse,
     rejections: Rejections,
     types: PhantomData<fn() -> T>,
 }
@@ -32,11 +41,17 @@ pub(crate) struct TextHead<T, F> {
 impl<T, F> TextHead<T, F>
 where
     T: 'static,
-    F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
+    F: FnMut(&Frame<'_>, &mut Collector<'_, T>) -> Result<(), RejectCause>,
 {
-    pub(crate) fn new(source: SourceIndex, name: &str, context: &SubtaskContext, function: F) -> Self {
+    pub(crate) fn new(
+        source: SourceIndex,
+        name: &str,
+        context: &SubtaskContext,
+        messages: MessageUse,
+        function: F,
+    ) -> Self {
         let rejections = Rejections::new(name, Arc::clone(&context.metrics));
-        Self { source, context: context.clone(), function, rejections, types: PhantomData }
+        Self { source, context: context.clone(), function, messages, rejections, types: PhantomData }
     }
 
     /// The text of a run of frames is checked once: a line end is ASCII, so lines of valid text are valid.
@@ -45,6 +60,10 @@ where
         let (start, ends) = chunk.ends(range);
         let first_line = chunk.first_line + range.start as u64;
         let mut collector = Collector::new(out);
+        let mut messages = match self.messages {
+            MessageUse::Ignored => Messages::ignored(),
+            MessageUse::Read => Messages::of(chunk, range),
+        };
         match std::str::from_utf8(bytes) {
             Ok(text) if memchr::memchr(0, bytes).is_none() => {
                 let mut from = 0;
@@ -53,14 +72,15 @@ where
                     let line = trim_line_end(&text[from..to]);
                     from = to;
                     collector.next_record();
-                    if let Err(cause) = (self.function)(line, &mut collector) {
+                    let frame = Frame::new(line, messages.next_frame());
+                    if let Err(cause) = (self.function)(&frame, &mut collector) {
                         let line_number = first_line + index as u64;
                         self.rejections
                             .reject(cause, provenance(chunk, line_number), || line.as_bytes().into());
                     }
                 }
             }
-            _ => self.suspicious(chunk, first_line, bytes, (start, ends), &mut collector),
+            _ => self.suspicious((chunk, &mut messages), first_line, bytes, (start, ends), &mut collector),
         }
     }
 
@@ -68,7 +88,7 @@ where
     #[cold]
     fn suspicious(
         &mut self,
-        chunk: &FrameChunk,
+        (chunk, messages): (&FrameChunk, &mut Messages<'_>),
         first_line: u64,
         bytes: &[u8],
         (start, ends): (usize, &[u32]),
@@ -80,10 +100,11 @@ where
             let frame = &bytes[from..to];
             from = to;
             collector.next_record();
+            let message = messages.next_frame();
             let outcome = match std::str::from_utf8(frame) {
                 Err(_) => Err(RejectCause::NOT_UTF8),
                 Ok(_) if memchr::memchr(0, frame).is_some() => Err(RejectCause::NUL),
-                Ok(text) => (self.function)(trim_line_end(text), collector),
+                Ok(text) => (self.function)(&Frame::new(trim_line_end(text), message), collector),
             };
             if let Err(cause) = outcome {
                 self.rejections.reject(cause, provenance(chunk, first_line + index as u64), || {
@@ -101,7 +122,7 @@ fn provenance(chunk: &FrameChunk, line: u64) -> Option<Provenance<'_>> {
 impl<T, F> Head for TextHead<T, F>
 where
     T: 'static,
-    F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause>,
+    F: FnMut(&Frame<'_>, &mut Collector<'_, T>) -> Result<(), RejectCause>,
 {
     fn new_buffer(&self) -> Box<dyn Slot> {
         Box::new(Buffer::<T>::default())

@@ -358,9 +358,10 @@ impl Handler<BarrierAnswer> for CheckpointCoordinator {
 
     fn handle(&mut self, message: BarrierAnswer, context: &mut Self::Context) {
         match message {
-            BarrierAnswer::Set { checkpoint, header, readings, clients } => {
+            BarrierAnswer::Set { checkpoint, header, readings, clients, sessions } => {
                 if header.attempt == self.attempt {
-                    let take_in = |pending: PendingCheckpoint| pending.barrier(header, readings, clients);
+                    let take_in =
+                        |pending: PendingCheckpoint| pending.barrier(header, readings, clients, sessions);
                     self.advance(Some(checkpoint), context, take_in);
                 }
             }

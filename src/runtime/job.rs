@@ -307,6 +307,7 @@ impl Launcher {
                 metrics: Arc::clone(&self.metrics),
                 stop: stop.clone(),
                 durable: durable.clone(),
+                has_journal: self.journal_thread.is_some(),
                 chunk_bytes_max: self.settings.batch_bytes_max,
                 chunk_frames_max: self.settings.batch_frames_max,
             })

@@ -15,6 +15,7 @@ use super::subtask::Subtask;
 use super::supervisor::JobSupervisor;
 use crate::checkpoint::{CheckpointError, CheckpointId, Contents, SinkPosition};
 use crate::journal::{Entry, JournalError};
+use crate::mqtt::ReceivedIds;
 use crate::operator::{AnyPart, OperatorError};
 use crate::source::frame::FrameChunk;
 use crate::state::{StateError, StateSnapshot};
@@ -81,6 +82,13 @@ pub(crate) struct ConnectStages {
 #[rtype(result = "Result<(u64, u64), Ended>")]
 pub(crate) struct ClientHello {
     pub(crate) client: Arc<str>,
+}
+
+/// Source → sequencer: what a message session, named by its origin, took in before; `None` for one there was not.
+#[derive(Message)]
+#[rtype(result = "Option<ReceivedIds>")]
+pub(crate) struct AskReceived {
+    pub(crate) session: Arc<str>,
 }
 
 /// Sequencer → journal: batches to make durable.
@@ -176,6 +184,8 @@ pub(crate) enum BarrierAnswer {
         readings: u64,
         /// Lines of each client that asked for acknowledgements, up to and with this batch.
         clients: Vec<(String, u64)>,
+        /// What each message session may get again.
+        sessions: Vec<(String, ReceivedIds)>,
     },
     /// There is nothing to snapshot.
     NothingNew { checkpoint: CheckpointId },

@@ -43,10 +43,10 @@ use crate::checkpoint::{
     remove_unfinished,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
-use crate::journal::{JournalError, JournalWriter, Recovered, SegmentSettings, recover};
+use crate::journal::{JournalError, JournalWriter, Recovered, SegmentFormat, SegmentSettings, recover};
 use crate::sink::OpenSink;
 use crate::sink::dead_letter::DeadLetters;
-use crate::source::{OpenSource, SourceSpec};
+use crate::source::{OpenSource, Place, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
 
@@ -171,7 +171,10 @@ fn open_once(
     if let Some(savepoints) = &savepoints {
         remove_unfinished(&**disk, savepoints).map_err(cannot_use(savepoints))?;
     }
-    let sources = topology.sources.iter().cloned().map(|source| source.open()).collect::<Result<_, _>>()?;
+    let open_source = |(index, source): (usize, &SourceSpec)| {
+        source.clone().open(Place { job: &topology.job, directory: folder.as_deref(), source: index })
+    };
+    let sources = topology.sources.iter().enumerate().map(open_source).collect::<Result<_, _>>()?;
     let needed = match (&contents, &settings.start) {
         (Some(contents), _) => contents.manifest.offset.next(),
         (None, Start::NewestCheckpoint) => Offset(1),
@@ -194,6 +197,7 @@ fn open_once(
         contents = savepoint.begin_history(&mut *store, settings.parallelism, last)?;
         if let Some(recovered) = &mut recovered {
             recovered.clients.clear();
+            recovered.sessions.clear();
         }
     }
     let replays = settings.start == Start::NewestCheckpoint;
@@ -281,6 +285,7 @@ impl Opened {
                 parts: Vec::new(),
                 sinks,
                 clients: Vec::new(),
+                sessions: Vec::new(),
             };
             self.store.write(Capture { manifest, snapshots: Vec::new() })
         });
@@ -453,12 +458,18 @@ fn sequencing_start(
         start.stamp = manifest.stamp;
         start.clients =
             manifest.clients.iter().map(|(client, lines)| (client.as_str().into(), *lines)).collect();
+        start.sessions =
+            manifest.sessions.iter().map(|(session, ids)| (session.as_str().into(), ids.clone())).collect();
     }
     if let Some(recovered) = recovered {
         start.stamp = start.stamp.max(recovered.last_stamp);
         for (client, lines) in &recovered.clients {
             let counted = start.clients.entry(Arc::clone(client)).or_default();
             *counted = (*lines).max(*counted);
+        }
+        for (session, events) in &recovered.sessions {
+            let ids = start.sessions.entry(Arc::clone(session)).or_default();
+            events.iter().for_each(|event| ids.apply(*event));
         }
     }
     start.stamp = start.stamp.max(Timestamp(0));
@@ -524,6 +535,11 @@ fn open_journal(
     let segments = SegmentSettings {
         segment_bytes: settings.segment_bytes,
         compress: settings.compression == Compression::Lz4,
+        format: if topology.sources.iter().any(|source| matches!(source, SourceSpec::Mqtt(_))) {
+            SegmentFormat::Messages
+        } else {
+            SegmentFormat::Lines
+        },
     };
     let writer = JournalWriter::new(Arc::clone(disk), &directory, &topology.job, segments, &recovered, last);
     let reserve = reserve.clone();

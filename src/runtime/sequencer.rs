@@ -13,9 +13,9 @@ use super::clock::{ClockJump, SystemClocks};
 use super::error::JobError;
 use super::memory_watch::{LOOK_INTERVAL, ProcessMemory};
 use super::messages::{
-    AppendFrames, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches, ConnectStages,
-    DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress, PauseSealing,
-    ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
+    AppendFrames, AskReceived, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches,
+    ConnectStages, DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress,
+    PauseSealing, ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -163,8 +163,12 @@ impl Sequencer {
         }
         if let Some(checkpoint) = header.barrier {
             let clients = self.sequencing.clients();
+            let sessions = self.sequencing.sessions();
             let readings = batch.readings;
-            notify(&peers.coordinator, BarrierAnswer::Set { checkpoint, header, readings, clients });
+            notify(
+                &peers.coordinator,
+                BarrierAnswer::Set { checkpoint, header, readings, clients, sessions },
+            );
         }
     }
 
@@ -278,6 +282,14 @@ impl Handler<ClientHello> for Sequencer {
         let durable = *self.durable.borrow();
         self.answer_greetings(durable);
         Box::pin(async move { answered.await.map_err(|_| Ended) })
+    }
+}
+
+impl Handler<AskReceived> for Sequencer {
+    type Result = MessageResult<AskReceived>;
+
+    fn handle(&mut self, message: AskReceived, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.sequencing.received_by(&message.session))
     }
 }
 

@@ -22,6 +22,7 @@ use super::settings::Settings;
 use super::ticks::{Tick, Ticks};
 use crate::checkpoint::CheckpointId;
 use crate::journal::Entry;
+use crate::mqtt::{ReceivedIds, events};
 use crate::source::frame::{FrameChunk, Frames, client_of};
 
 /// Frames on their way into a batch, with a receipt that is handed back once they are in one.
@@ -69,6 +70,8 @@ pub(crate) struct SequencingStart {
     pub(crate) stamp: Timestamp,
     /// Lines taken from each client that asked for acknowledgements.
     pub(crate) clients: BTreeMap<Arc<str>, u64>,
+    /// What each message session may get again.
+    pub(crate) sessions: BTreeMap<Arc<str>, ReceivedIds>,
     /// Input is recorded: its times are the only ones.
     pub(crate) is_recorded: bool,
 }
@@ -120,6 +123,7 @@ pub(crate) struct Sequencing<R> {
     /// Readings in batches up to `sent`.
     readings: u64,
     clients: BTreeMap<Arc<str>, u64>,
+    sessions: BTreeMap<Arc<str>, ReceivedIds>,
     waiting: VecDeque<Waiting<R>>,
     barrier: Option<(CheckpointId, BarrierScope)>,
     /// Last offset each sink delivered.
@@ -156,6 +160,7 @@ impl<R> Sequencing<R> {
             sent: start.last,
             readings: 0,
             clients: start.clients,
+            sessions: start.sessions,
             waiting: VecDeque::new(),
             barrier: None,
             delivered: vec![start.last; sink_count],
@@ -184,6 +189,16 @@ impl<R> Sequencing<R> {
     /// Lines sealed of every such client.
     pub(crate) fn clients(&self) -> Vec<(String, u64)> {
         self.clients.iter().map(|(client, lines)| (client.to_string(), *lines)).collect()
+    }
+
+    /// What each message session may get again of what is sealed.
+    pub(crate) fn sessions(&self) -> Vec<(String, ReceivedIds)> {
+        self.sessions.iter().map(|(session, ids)| (session.to_string(), ids.clone())).collect()
+    }
+
+    /// What a message session may get again of what is sealed; `None` for one there was not.
+    pub(crate) fn received_by(&self, session: &str) -> Option<ReceivedIds> {
+        self.sessions.get(session).cloned()
     }
 
     /// Asks for a barrier. `false`: there was no batch since `since`, and none waits.
@@ -378,6 +393,7 @@ impl<R> Sequencing<R> {
             }
             let next = self.waiting.pop_front().expect("the front was looked at");
             self.count_client_lines(&next.chunk);
+            self.take_in_messages(&next.chunk);
             frames.chunks.push(next.chunk);
             receipts.push(next.receipt);
         }
@@ -433,6 +449,19 @@ impl<R> Sequencing<R> {
                 Some(counted) => *counted = lines.max(*counted),
                 None => drop(self.clients.insert(client.into(), lines)),
             }
+        }
+    }
+
+    fn take_in_messages(&mut self, chunk: &FrameChunk) {
+        if chunk.table().is_empty() {
+            return;
+        }
+        let ids = match self.sessions.get_mut(&chunk.origin) {
+            Some(ids) => ids,
+            None => self.sessions.entry(Arc::clone(&chunk.origin)).or_default(),
+        };
+        for event in events(chunk.table()) {
+            ids.apply(event);
         }
     }
 

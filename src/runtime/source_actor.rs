@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::batch::{Offset, Timestamp};
 use super::error::JobError;
-use super::messages::{AppendFrames, ClientHello, JobFailed, SourceFinished};
+use super::messages::{AppendFrames, AskReceived, ClientHello, JobFailed, SourceFinished};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
 use crate::metrics::{JobMetrics, Rejections};
+use crate::mqtt::ReceivedIds;
 use crate::source::frame::{BufferPool, FrameBuffers, FrameChunk, SourceIndex};
-use crate::source::{OpenSource, run_recorded, run_tcp_connect, run_tcp_listen};
+use crate::source::{OpenSource, run_mqtt, run_recorded, run_tcp_connect, run_tcp_listen};
 
 /// The job takes no more frames.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,7 @@ pub(crate) struct Outlet {
     closed: Rc<Cell<u64>>,
     stop: CancellationToken,
     durable: watch::Receiver<Offset>,
+    has_journal: bool,
 }
 
 impl Outlet {
@@ -69,6 +71,19 @@ impl Outlet {
         }
     }
 
+    /// What a message session took in before; `None` for one there was not.
+    ///
+    /// # Errors
+    /// [`OutletClosed`].
+    pub(crate) async fn received_by(&self, session: Arc<str>) -> Result<Option<ReceivedIds>, OutletClosed> {
+        self.sequencer.send(AskReceived { session }).await.map_err(|_| OutletClosed)
+    }
+
+    /// False when what is sealed counts as durable: the job keeps no journal.
+    pub(crate) fn has_journal(&self) -> bool {
+        self.has_journal
+    }
+
     /// How far the journal is.
     pub(crate) fn durable(&self) -> watch::Receiver<Offset> {
         self.durable.clone()
@@ -103,6 +118,7 @@ pub(crate) struct SourceWiring {
     pub(crate) metrics: Arc<JobMetrics>,
     pub(crate) stop: CancellationToken,
     pub(crate) durable: watch::Receiver<Offset>,
+    pub(crate) has_journal: bool,
     pub(crate) chunk_bytes_max: usize,
     pub(crate) chunk_frames_max: usize,
 }
@@ -125,6 +141,10 @@ async fn run(source: OpenSource, outlet: Outlet, limits: ChunkLimits) -> Result<
             run_tcp_listen(listener, settings, outlet, limits).await;
             Ok(())
         }
+        OpenSource::Mqtt(source) => {
+            run_mqtt(*source, outlet, limits).await;
+            Ok(())
+        }
         OpenSource::Recorded(input) => {
             run_recorded(input, outlet).await;
             Ok(())
@@ -144,14 +164,16 @@ impl Actor for SourceActor {
 
     fn started(&mut self, context: &mut Self::Context) {
         let wiring = self.wiring.take().expect("an actor starts once");
+        let place = wiring.source.kind();
         let outlet = Outlet {
             sequencer: wiring.sequencer,
             source: wiring.index,
             pool: Arc::new(BufferPool::default()),
-            rejections: Rc::new(RefCell::new(Rejections::new("tcp", wiring.metrics))),
+            rejections: Rc::new(RefCell::new(Rejections::new(place, wiring.metrics))),
             closed: Rc::default(),
             stop: wiring.stop,
             durable: wiring.durable,
+            has_journal: wiring.has_journal,
         };
         let limits = ChunkLimits { bytes_max: wiring.chunk_bytes_max, frames_max: wiring.chunk_frames_max };
         let ended = run(wiring.source, outlet, limits);

@@ -213,6 +213,7 @@ mod tests {
             origin: "@a".into(),
             first_line,
             lines: lines.to_vec(),
+            table: Vec::new(),
         };
         let batch = BatchRecord {
             offset: Offset(7),

@@ -29,11 +29,13 @@ pub(crate) fn client_of(origin: &str) -> Option<&str> {
     origin.strip_prefix('@')
 }
 
-/// The two vectors of a chunk.
+/// The vectors of a chunk.
 #[derive(Debug, Default)]
 pub(crate) struct FrameBuffers {
     pub(crate) bytes: Vec<u8>,
     pub(crate) ends: Vec<u32>,
+    /// The messages the frames are of, for a source that has such: see `mqtt::message_table`.
+    pub(crate) table: Vec<u8>,
 }
 
 /// Spare buffers of one source: at most 16, bounded by a `heapless` vector.
@@ -49,9 +51,10 @@ impl BufferPool {
     }
 
     fn put(&self, mut buffers: FrameBuffers) {
-        if buffers.bytes.capacity() <= SPARE_BUFFER_BYTES_MAX {
+        if buffers.bytes.capacity().max(buffers.table.capacity()) <= SPARE_BUFFER_BYTES_MAX {
             buffers.bytes.clear();
             buffers.ends.clear();
+            buffers.table.clear();
             // When the pool is full the buffers are freed.
             drop(self.lock().push(buffers));
         }
@@ -70,6 +73,8 @@ pub(crate) struct FrameChunk {
     pub(crate) origin: Arc<str>,
     /// Line number of the first frame, counted from 1 within the origin's connection.
     pub(crate) first_line: u64,
+    /// Frames of the table before the chunk's first.
+    table_start: u64,
     buffers: FrameBuffers,
     pool: Arc<BufferPool>,
 }
@@ -84,7 +89,7 @@ impl FrameChunk {
     ) -> Self {
         let covered = buffers.ends.last().copied().unwrap_or(0);
         assert_eq!(covered as usize, buffers.bytes.len(), "the frames cover the bytes");
-        Self { source, origin, first_line, buffers, pool }
+        Self { source, origin, first_line, table_start: 0, buffers, pool }
     }
 
     pub(crate) fn frame_count(&self) -> usize {
@@ -93,6 +98,16 @@ impl FrameChunk {
 
     pub(crate) fn byte_count(&self) -> usize {
         self.buffers.bytes.len()
+    }
+
+    /// The table of the messages the frames are of; empty where there are none.
+    pub(crate) fn table(&self) -> &[u8] {
+        &self.buffers.table
+    }
+
+    /// Number of the chunk's first frame within its table.
+    pub(crate) fn table_start(&self) -> u64 {
+        self.table_start
     }
 
     /// All bytes of the frames in `range`, with their delimiters.
@@ -138,12 +153,16 @@ impl Frames {
             let mut buffers = FrameBuffers::default();
             let mut first_line = record.first_line;
             let mut start = 0;
+            let first = record.first_line;
             let mut push = |buffers: &mut FrameBuffers, first_line| {
                 if !buffers.ends.is_empty() {
-                    let buffers = std::mem::take(buffers);
+                    let mut buffers = std::mem::take(buffers);
+                    buffers.table.extend_from_slice(&record.table);
                     let source = SourceIndex(record.source);
                     let origin = Arc::clone(&record.origin);
-                    chunks.push(FrameChunk::new(source, origin, first_line, buffers, Arc::clone(&pool)));
+                    let mut chunk = FrameChunk::new(source, origin, first_line, buffers, Arc::clone(&pool));
+                    chunk.table_start = first_line - first;
+                    chunks.push(chunk);
                 }
             };
             for (line, at) in memchr::memchr_iter(b'\n', &record.lines).enumerate() {
@@ -237,7 +256,7 @@ mod tests {
     #[test]
     fn buffers_go_back_to_the_pool() {
         let pool = Arc::new(BufferPool::default());
-        let buffers = FrameBuffers { bytes: b"a\n".to_vec(), ends: vec![2] };
+        let buffers = FrameBuffers { bytes: b"a\n".to_vec(), ends: vec![2], ..FrameBuffers::default() };
         let pointer = buffers.bytes.as_ptr();
         drop(FrameChunk::new(SourceIndex(0), "test".into(), 1, buffers, Arc::clone(&pool)));
         let again = pool.take();

@@ -169,7 +169,7 @@ impl LineFramer {
     }
 
     fn scan_run(&mut self) -> ScanEnd {
-        let FrameBuffers { bytes, ends } = &mut self.buffers;
+        let FrameBuffers { bytes, ends, .. } = &mut self.buffers;
         let mut start = ends.last().map_or(0, |end| *end as usize);
         for at in memchr::memchr_iter(b'\n', &bytes[self.scanned..]) {
             let end = self.scanned + at + 1;

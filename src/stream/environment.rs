@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::text_stream::TextStream;
 use super::topology::{Topology, TopologyBuilder};
 use crate::runtime::{JobError, JobHandle, JobReport, Replay, ReplayReport, Settings, StopHandle};
-use crate::source::{RecordedInput, SourceSpec, TcpConnect, TcpListen};
+use crate::source::{MqttSource, RecordedInput, SourceSpec, TcpConnect, TcpListen};
 
 /// Builds and runs one job.
 pub struct Environment {
@@ -47,6 +47,11 @@ impl Environment {
     /// Lines from the clients of a server of ours.
     pub fn listen(&self, source: TcpListen) -> TextStream {
         self.text_stream(SourceSpec::TcpListen(source))
+    }
+
+    /// Lines of the messages from an MQTT broker.
+    pub fn mqtt_stream(&self, source: MqttSource) -> TextStream {
+        self.text_stream(SourceSpec::Mqtt(source))
     }
 
     /// Lines recorded earlier, in their batches.

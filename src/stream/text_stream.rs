@@ -7,7 +7,8 @@ use super::columns::{Columns, FromColumns};
 use super::data_stream::DataStream;
 use super::topology::{Prototype, TopologyBuilder};
 use crate::metrics::RejectCause;
-use crate::operator::{Collector, StreamTime, TextHead};
+use crate::operator::{Collector, MessageUse, StreamTime, TextHead};
+use crate::source::Frame;
 use crate::source::frame::SourceIndex;
 
 /// Lines of text, borrowed from the source's buffers: what is kept of a line is what the closure makes of it.
@@ -76,10 +77,33 @@ impl TextStream {
         })
     }
 
-    fn head<T, F>(self, kind: &str, function: F) -> DataStream<T>
+    /// One record for each line, or the cause it is rejected for, from the line and what its source knows of it: the topic of
+    /// the MQTT message it came in, and more.
+    pub fn try_map_frames<T, F>(self, mut function: F) -> DataStream<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Frame<'_>) -> Result<T, RejectCause> + Clone + Send + 'static,
+    {
+        self.frames("map", MessageUse::Read, move |frame: &Frame<'_>, out: &mut Collector<'_, T>| {
+            out.collect(function(frame)?);
+            Ok(())
+        })
+    }
+
+    fn head<T, F>(self, kind: &str, mut function: F) -> DataStream<T>
     where
         T: Send + 'static,
         F: FnMut(&str, &mut Collector<'_, T>) -> Result<(), RejectCause> + Clone + Send + 'static,
+    {
+        self.frames(kind, MessageUse::Ignored, move |frame: &Frame<'_>, out: &mut Collector<'_, T>| {
+            function(frame.text(), out)
+        })
+    }
+
+    fn frames<T, F>(self, kind: &str, messages: MessageUse, function: F) -> DataStream<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Frame<'_>, &mut Collector<'_, T>) -> Result<(), RejectCause> + Clone + Send + 'static,
     {
         let source = SourceIndex(u16::try_from(self.source).expect("a job has few sources"));
         let prototype = Prototype::new(function);
@@ -87,7 +111,7 @@ impl TextStream {
             kind,
             true,
             Box::new(move |name, context| {
-                Ok(Box::new(TextHead::new(source, name, context, prototype.instance())))
+                Ok(Box::new(TextHead::new(source, name, context, messages, prototype.instance())))
             }),
         );
         DataStream::new(self.builder, slot, StreamTime::None)

@@ -60,6 +60,7 @@ mod a_timer_fires_though_no_reading_comes;
 mod a_timer_that_fails_each_time_ends_the_job;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
+mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;
 #[cfg(feature = "remotes")]
 mod an_outage_of_the_remote_is_waited_out;
 mod bad_lines_are_counted_by_cause;
@@ -71,6 +72,8 @@ mod failures_end_the_job_when_the_budget_is_spent;
 mod foreign_files_never_prevent_a_start;
 mod leftover_segments_are_not_damage;
 mod many_clients_are_served_at_once;
+mod mqtt_brokers_that_refuse_or_vanish_are_waited_for;
+mod mqtt_messages_give_the_reference_averages;
 mod mutated_lines_never_harm_the_good_ones;
 mod new_keys_over_the_limit_are_met_by_policy;
 mod results_do_not_depend_on_threads_or_parallelism;

@@ -39,6 +39,7 @@ pub(super) fn checkpoint_of(id: u64, parts: &[(&str, &[u8])]) -> Manifest {
         parts: parts.iter().map(part).collect(),
         sinks: vec![SinkPosition { sink: "print".into(), delivered: Offset(10 * id), bytes: 0 }],
         clients: Vec::new(),
+        sessions: Vec::new(),
     }
 }
 

@@ -253,6 +253,7 @@ impl<H: 'static, K: Key> Bench<H, K> {
             parts: Vec::new(),
             sinks: Vec::new(),
             clients: Vec::new(),
+            sessions: Vec::new(),
         };
         let snapshots = self.snapshots();
         Held { capture: Capture { manifest, snapshots }, checkpoints: Arc::clone(&self.checkpoints) }

@@ -1,18 +1,21 @@
 //! What the scenarios share: the program under test, a server of lines, a plain model, random choices, waiting.
 
 mod averages;
+mod broker;
 mod checkpoints;
 mod descriptors;
 #[cfg(feature = "remotes")]
 mod device;
 mod job;
 mod latch;
+mod link;
 mod memory_cgroup;
 #[cfg(feature = "remotes")]
 mod namespace;
 mod program;
 #[cfg(feature = "remotes")]
 mod proxy;
+mod publisher;
 mod random;
 mod remote_place;
 mod replay;
@@ -27,18 +30,21 @@ mod wait;
 mod wall_clock;
 
 pub(crate) use averages::{Averages, lines_of};
+pub(crate) use broker::Broker;
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 #[cfg(feature = "remotes")]
 pub(crate) use device::{Device, send_readings};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
+pub(crate) use link::Link;
 pub(crate) use memory_cgroup::MemoryCgroup;
 #[cfg(feature = "remotes")]
 pub(crate) use namespace::Namespace;
 pub(crate) use program::{Demo, Ended, Running, field};
 #[cfg(feature = "remotes")]
 pub(crate) use proxy::Proxy;
+pub(crate) use publisher::Publisher;
 pub(crate) use random::Random;
 pub(crate) use remote_place::{RemotePlace, wait_until_shipped};
 pub(crate) use replay::{ended, replay, state_hash, tidegate};
