@@ -19,8 +19,9 @@ lint: tools
 	$(BUILD) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --locked --no-deps --document-private-items
 
-bench: tools
+bench: tools broker-tools
 	$(BUILD) bench --locked --bench running_average
+	$(BUILD) bench --locked --bench mqtt
 	$(BUILD) bench --locked --bench state
 
 # Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
