@@ -19,6 +19,10 @@ pub(crate) enum Mutant {
     DeleteBeforePublish,
     /// Operators are told the time of the system.
     WallClockInOperator,
+    /// MQTT messages are acknowledged when they are received.
+    MqttAckBeforeDurable,
+    /// The packet identifiers of QoS 2 are not looked at.
+    MqttNoDuplicateCheck,
 }
 
 #[cfg(not(feature = "mutants"))]
@@ -31,13 +35,15 @@ impl Mutant {
 
 #[cfg(feature = "mutants")]
 impl Mutant {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 8] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("no-directory-sync", Self::NoDirectorySync),
         ("no-crc-check", Self::NoCrcCheck),
         ("offset-saved-before-state", Self::OffsetSavedBeforeState),
         ("delete-before-publish", Self::DeleteBeforePublish),
         ("wall-clock-in-operator", Self::WallClockInOperator),
+        ("mqtt-ack-before-durable", Self::MqttAckBeforeDurable),
+        ("mqtt-no-duplicate-check", Self::MqttNoDuplicateCheck),
     ];
 
     /// Whether the build is broken here.

@@ -44,6 +44,7 @@ mod a_timer_that_fails_each_time_ends_the_job;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;
+mod an_mqtt_frame_knows_its_message;
 mod bad_lines_are_counted_by_cause;
 mod errors_are_one_line_and_a_documented_exit_code;
 mod failures_end_the_job_when_the_budget_is_spent;
