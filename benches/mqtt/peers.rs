@@ -38,7 +38,7 @@ impl Mosquitto {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let configuration = directory.path().join("mosquitto.conf");
         let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nqueue_qos0_messages true\n\
+            "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nqueue_qos0_messages true\nset_tcp_nodelay true\n\
              max_inflight_messages {window}\nlog_type none\n"
         );
         std::fs::write(&configuration, text).unwrap();
