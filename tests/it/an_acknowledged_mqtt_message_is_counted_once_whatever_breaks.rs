@@ -1,4 +1,7 @@
 //! Every message the broker was given is in the results exactly once and in order, whatever is killed and cut.
+//!
+//! With QoS 2 this can fail by the broker: Mosquitto 2.0.11 publishes again what it has released when connections break
+//! right after they were made (`docs/mqtt.md`).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
