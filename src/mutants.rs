@@ -23,6 +23,10 @@ pub(crate) enum Mutant {
     ManifestBeforeChunks,
     /// A device ships on although another has taken over.
     NewerIncarnationIgnored,
+    /// MQTT messages are acknowledged when they are received.
+    MqttAckBeforeDurable,
+    /// The packet identifiers of QoS 2 are not looked at.
+    MqttNoDuplicateCheck,
 }
 
 #[cfg(not(feature = "mutants"))]
@@ -44,6 +48,8 @@ impl Mutant {
         ("wall-clock-in-operator", Self::WallClockInOperator),
         ("manifest-before-chunks", Self::ManifestBeforeChunks),
         ("newer-incarnation-ignored", Self::NewerIncarnationIgnored),
+        ("mqtt-ack-before-durable", Self::MqttAckBeforeDurable),
+        ("mqtt-no-duplicate-check", Self::MqttNoDuplicateCheck),
     ];
 
     /// Whether the build is broken here.

@@ -279,7 +279,7 @@ mod tests {
         let manifest = Manifest { sessions: vec![("s".into(), ids)], ..manifest() };
         let bytes = manifest.encode();
         assert_eq!(bytes[8..10], [3, 0]);
-        assert!(bytes[..bytes.len() - HASH_BYTES].ends_with(&[1, 1, b's', 0, 1, 5, 6]));
+        assert!(bytes[..bytes.len() - HASH_BYTES].ends_with(&[1, 1, b's', 0, 1, 5, 6, 0]));
         assert_eq!(Manifest::decode(&bytes), Ok(manifest));
     }
 

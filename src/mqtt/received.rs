@@ -4,7 +4,9 @@
 //! sequencer's goes into every checkpoint, and a start takes it from there and from the journal behind it.
 //!
 //! - **QoS 2**: from the publish until its PUBREL is durable. A publish whose packet identifier is held is the same one
-//!   again.
+//!   again. The newest [`RELEASED_MAX`] are remembered behind that: a broker that loses the PUBCOMP may send the publish
+//!   again (seen of Mosquitto 2.0.11 when the connection breaks twice). With DUP, the packet identifier and the hash of the
+//!   newest one released under it, it is the same one.
 //! - **QoS 1**: from the publish until the broker is known to have its acknowledgement. A publish with DUP, the packet
 //!   identifier and the hash of one that is held is the same one again.
 //!
@@ -21,6 +23,9 @@ use super::packet::{PacketId, Qos};
 /// Number of a QoS 1 message among all the session received, from 0.
 pub(crate) type MessageNumber = u64;
 
+/// QoS 2 messages that are remembered though they were released: twice the window a source asks for.
+pub(crate) const RELEASED_MAX: usize = 4096;
+
 /// The messages that are held.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Held", into = "Held")]
@@ -33,6 +38,8 @@ pub(crate) struct ReceivedIds {
     newest: HashMap<PacketId, MessageNumber>,
     /// QoS 2.
     unreleased: BTreeMap<PacketId, MessageHash>,
+    /// QoS 2 that were released, oldest first.
+    released: VecDeque<(PacketId, MessageHash)>,
 }
 
 /// The form in which they are saved.
@@ -40,11 +47,15 @@ pub(crate) struct ReceivedIds {
 struct Held {
     unsettled: Vec<(PacketId, MessageHash)>,
     unreleased: Vec<(PacketId, MessageHash)>,
+    released: Vec<(PacketId, MessageHash)>,
 }
 
 impl From<Held> for ReceivedIds {
     fn from(held: Held) -> Self {
-        let mut ids = Self { unreleased: held.unreleased.into_iter().collect(), ..Self::default() };
+        let mut released = VecDeque::from(held.released);
+        released.truncate(RELEASED_MAX);
+        let unreleased = held.unreleased.into_iter().collect();
+        let mut ids = Self { unreleased, released, ..Self::default() };
         for (packet_id, hash) in held.unsettled {
             ids.apply(Event::Received { qos: Qos::AtLeastOnce, packet_id, hash });
         }
@@ -57,6 +68,7 @@ impl From<ReceivedIds> for Held {
         Self {
             unsettled: ids.unsettled.into_iter().collect(),
             unreleased: ids.unreleased.into_iter().collect(),
+            released: ids.released.into_iter().collect(),
         }
     }
 }
@@ -75,7 +87,12 @@ impl ReceivedIds {
                 self.unsettled.push_back((packet_id, hash));
             }
             Event::Released(packet_id) => {
-                self.unreleased.remove(&packet_id);
+                if let Some(hash) = self.unreleased.remove(&packet_id) {
+                    if self.released.len() == RELEASED_MAX {
+                        self.released.pop_front();
+                    }
+                    self.released.push_back((packet_id, hash));
+                }
             }
             Event::Settled(count) => self.settle_through((self.first + count).saturating_sub(1)),
             Event::NewSession => *self = Self { first: self.next_number(), ..Self::default() },
@@ -115,13 +132,18 @@ impl ReceivedIds {
         self.unreleased.get(&packet_id).copied()
     }
 
+    /// The newest QoS 2 message of a packet identifier that was released, as far as remembered.
+    pub(crate) fn released(&self, packet_id: PacketId) -> Option<MessageHash> {
+        self.released.iter().rev().find(|(released, _)| *released == packet_id).map(|(_, hash)| *hash)
+    }
+
     /// How many are held, of QoS 1 and of QoS 2.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.unsettled.len(), self.unreleased.len())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.counts() == (0, 0)
+        self.counts() == (0, 0) && self.released.is_empty()
     }
 }
 
@@ -159,8 +181,12 @@ mod tests {
         ids.apply(received(Qos::ExactlyOnce, 1, 10));
         ids.apply(received(Qos::AtLeastOnce, 1, 11));
         assert_eq!((ids.unreleased(1), ids.unsettled(1)), (Some(10), Some((0, 11))));
+        assert_eq!(ids.released(1), None);
         ids.apply(Event::Released(1));
-        assert_eq!((ids.unreleased(1), ids.counts()), (None, (1, 0)));
+        assert_eq!((ids.unreleased(1), ids.released(1), ids.counts()), (None, Some(10), (1, 0)));
+        ids.apply(received(Qos::ExactlyOnce, 1, 12));
+        ids.apply(Event::Released(1));
+        assert_eq!(ids.released(1), Some(12));
         ids.apply(Event::NewSession);
         assert!(ids.is_empty());
     }
@@ -184,6 +210,7 @@ mod tests {
             ids.apply(received(Qos::AtLeastOnce, packet_id, 7));
             ids.apply(received(Qos::ExactlyOnce, packet_id, 8));
         }
+        ids.apply(Event::Released(7));
         let bytes = postcard::to_stdvec(&ids).unwrap();
         assert_eq!(postcard::from_bytes::<ReceivedIds>(&bytes).unwrap(), ids);
     }

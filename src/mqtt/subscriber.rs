@@ -30,6 +30,7 @@ use super::packet::{
     Unread,
 };
 use super::received::{MessageNumber, ReceivedIds};
+use crate::mutants::Mutant;
 
 /// Time an acknowledgement of QoS 1 may be unconfirmed before the broker is asked.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
@@ -340,7 +341,11 @@ impl Subscriber {
                 matches && self.ids.unsettled(packet_id).is_some_and(|(_, held)| held == hash)
             }
             // Another message under an identifier that was not released: no broker that keeps its sessions does that.
-            Qos::ExactlyOnce => self.ids.unreleased(packet_id) == Some(hash),
+            Qos::ExactlyOnce => {
+                let is_again = || publish.is_duplicate && self.ids.released(packet_id) == Some(hash);
+                !Mutant::MqttNoDuplicateCheck.is_on()
+                    && (self.ids.unreleased(packet_id) == Some(hash) || is_again())
+            }
         };
         if !is_held && qos != Qos::AtMostOnce {
             self.note(Event::Received { qos, packet_id, hash });
@@ -400,7 +405,9 @@ impl Subscriber {
     /// The next packet to send; asked until there is none.
     pub(crate) fn reply(&mut self, now: Instant) -> Option<Reply> {
         let reply = self.replies.pop_front().or_else(|| {
-            let due = self.due.pop_front_if(|due| due.behind <= self.durable)?;
+            let due = self
+                .due
+                .pop_front_if(|due| due.behind <= self.durable || Mutant::MqttAckBeforeDurable.is_on())?;
             if let Some(number) = due.number {
                 self.unconfirmed += 1;
                 let since = self.acknowledged.map_or(now, |(_, since)| since);

@@ -86,6 +86,21 @@ fn acknowledgements_leave_in_order_once_durable_and_never_on_another_connection(
 }
 
 #[test]
+fn a_released_message_that_is_published_again_is_a_duplicate() {
+    let (mut subscriber, now) = session(Qos::ExactlyOnce);
+    let first = publish(Qos::ExactlyOnce, 1, "x");
+    subscriber.take(Incoming::Publish(first.clone()), now).unwrap();
+    subscriber.take(Incoming::PubRel(1), now).unwrap();
+    connected(&mut subscriber, true, now);
+    let again = Publish { is_duplicate: true, ..first.clone() };
+    let taken = subscriber.take(Incoming::Publish(again), now);
+    assert!(matches!(taken, Ok(Taken::Dropped(Dropped::Duplicate))), "{taken:?}");
+    // Without DUP it is another one, which reuses the identifier.
+    let taken = subscriber.take(Incoming::Publish(first), now);
+    assert!(matches!(taken, Ok(Taken::Message { .. })), "{taken:?}");
+}
+
+#[test]
 fn what_a_broker_forgot_is_said_and_its_identifiers_mean_nothing_any_more() {
     let (mut subscriber, now) = session(Qos::ExactlyOnce);
     subscriber.take(Incoming::Publish(publish(Qos::ExactlyOnce, 1, "x")), now).unwrap();

@@ -61,6 +61,7 @@ mod a_timer_that_fails_each_time_ends_the_job;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;
+mod an_mqtt_frame_knows_its_message;
 #[cfg(feature = "remotes")]
 mod an_outage_of_the_remote_is_waited_out;
 mod bad_lines_are_counted_by_cause;

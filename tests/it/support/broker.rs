@@ -41,7 +41,7 @@ impl Broker {
         let place = directory.path().display().to_string();
         let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
         let configuration = format!(
-            "listener {port} 127.0.0.1\nuser {user}\nmax_queued_messages 0\npersistence_location {place}/\n{}",
+            "listener {port} 127.0.0.1\nuser {user}\nmax_queued_messages 0\nset_tcp_nodelay true\npersistence_location {place}/\n{}",
             configuration.replace("DIR", &place)
         );
         std::fs::write(directory.path().join("mosquitto.conf"), configuration).unwrap();
