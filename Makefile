@@ -23,10 +23,11 @@ lint: tools
 	$(BUILD) clippy --locked --all-targets --features remotes -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --locked --no-deps --document-private-items
 
-bench: tools broker-tools
+bench: tools broker-tools remote-tools
 	$(BUILD) bench --locked --bench running_average
 	$(BUILD) bench --locked --bench mqtt
 	$(BUILD) bench --locked --bench state
+	$(BUILD) bench --locked --features remote-webdav --bench remote
 
 # The key bombs at full size, 10,000,000 keys (sled: 1,000,000), each in a memory cgroup of 192 MiB. Needs root.
 stress: tools

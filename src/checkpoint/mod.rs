@@ -24,7 +24,7 @@ mod spool;
 
 pub(crate) use archive::{
     Archive, ChunkSizes, Fetched, MarkFile, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step,
-    Turn, Wanted, files_of,
+    Turn, Wanted, cut_uploads, files_of,
 };
 pub use archive::{
     ArchiveCipher, ArchiveError, ArchiveKey, Backlog, Connectivity, Retention, ShippingStatus, Trust,

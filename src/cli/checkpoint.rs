@@ -12,7 +12,9 @@ use tracing::level_filters::LevelFilter;
 use super::arguments::{CheckpointAction, CheckpointCommand};
 use super::running_average::JOB;
 use super::{archive, logging, ship};
-use crate::checkpoint::{CheckpointError, CheckpointId, History, Manifest, MarkFile, Restorer, files_of};
+use crate::checkpoint::{
+    CheckpointError, CheckpointId, History, Manifest, MarkFile, Restorer, cut_uploads, files_of,
+};
 use crate::disk::{Disk, RealDisk};
 use crate::remote::RemoteUri;
 use crate::runtime::{JobError, OpenRemote, wall_time};
@@ -142,9 +144,18 @@ fn verify_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> a
     let mut out = std::io::stdout().lock();
     let mut restorer = restorer(remote);
     let mut damaged = 0;
-    for (_, read) in restorer.list()? {
+    let listed = restorer.list()?;
+    let cut = cut_uploads(&listed);
+    for (name, read) in listed {
         let shipped = match read {
             Ok(shipped) => shipped,
+            Err(error) if cut.contains(&name) => {
+                tracing::warn!(
+                    %error,
+                    "an upload was cut before it was whole; no restore uses it, and it is removed with the next upload or by prune"
+                );
+                continue;
+            }
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint cannot be used");
                 damaged += 1;

@@ -13,7 +13,7 @@ use super::arguments::{
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use super::{allocator, logging, mqtt, signals};
-use crate::checkpoint::{ArchiveError, UploadLimits};
+use crate::checkpoint::{ArchiveError, Connectivity, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
     Backend, Compression, JobError, JobReport, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
@@ -186,6 +186,12 @@ fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Resul
 fn report(report: &JobReport) {
     for ((place, cause), count) in &report.rejected {
         tracing::warn!(%place, %cause, count, "readings rejected");
+    }
+    if report.shipping.connectivity == Connectivity::Fenced {
+        tracing::error!(
+            shipped = report.shipping.shipped,
+            "another device ships under this one's name: what this one took in since is on no remote"
+        );
     }
     tracing::info!(
         readings = report.readings,

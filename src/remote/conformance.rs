@@ -56,7 +56,7 @@ fn directory() {
     let directory = tempfile::tempdir().unwrap();
     let runtime = IoRuntime::start().unwrap();
     let uri: RemoteUri = format!("file://{}", directory.path().display()).parse().unwrap();
-    check(&uri.open(&runtime).unwrap(), &name("a/b"));
+    check(&*uri.open(&runtime).unwrap(), &name("a/b"));
 }
 
 /// The remote at `TIDEGATE_TEST_REMOTE`.
@@ -67,5 +67,5 @@ fn remote_of_the_environment() {
     let runtime = IoRuntime::start().unwrap();
     let uri: RemoteUri = address.parse().unwrap();
     let unique = format!("conformance-{}", std::process::id());
-    check(&uri.open(&runtime).unwrap(), &name(&unique));
+    check(&*uri.open(&runtime).unwrap(), &name(&unique));
 }

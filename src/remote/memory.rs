@@ -26,6 +26,8 @@ struct Inner {
     /// The bytes left until the connection is cut.
     cut_in: Option<u64>,
     bytes_put: u64,
+    /// Objects that are listed and not there, and for how many reads.
+    hidden: BTreeMap<RemoteName, u32>,
 }
 
 /// Objects in memory.
@@ -60,6 +62,11 @@ impl MemoryStore {
     /// Cuts the connection after `bytes` more bytes were written; then nothing works until it is healed.
     pub(crate) fn cut_after_bytes(&self, bytes: u64) {
         self.inner().cut_in = Some(bytes);
+    }
+
+    /// Lets the next `reads` of an object find it gone.
+    pub(crate) fn hide(&self, name: &RemoteName, reads: u32) {
+        self.inner().hidden.insert(name.clone(), reads);
     }
 
     /// Lets every call fail, or work again.
@@ -132,6 +139,10 @@ impl RemoteStore for MemoryStore {
         let mut inner = self.inner();
         if inner.begin().is_some() {
             return Err(broken("read", name));
+        }
+        if let Some(reads) = inner.hidden.get_mut(name).filter(|reads| **reads > 0) {
+            *reads -= 1;
+            return Err(RemoteError::NotFound { name: name.clone() });
         }
         let bytes = inner.objects.get(name).ok_or_else(|| RemoteError::NotFound { name: name.clone() })?;
         if bytes.len() as u64 > limit {

@@ -31,6 +31,8 @@ mod name;
 mod opendal_store;
 #[cfg(all(test, feature = "remotes"))]
 mod real_servers;
+#[cfg(feature = "remote-sftp")]
+mod sftp_store;
 mod uri;
 
 pub use error::RemoteError;

@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::{IO_THREADS_MAX, Listed, Put, RemoteError, RemoteName, RemoteStore};
 
 /// Time a call has, besides that for its bytes.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the next piece of a listing: a thousand names of S3 at 6 KiB/s.
 const LISTING_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Slowest link that is waited for, in bytes a second.
@@ -37,6 +37,31 @@ impl IoRuntime {
             .enable_all()
             .build()?;
         Ok(Arc::new(Self { runtime: Some(runtime) }))
+    }
+
+    /// Waits for a call, but not longer than `time`. Never on a thread that drives other work.
+    pub(super) fn timed<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        name: &RemoteName,
+        time: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, RemoteError> {
+        // On the runtime's own threads: what it does there may block, here it may not.
+        let task = self.handle().spawn(work);
+        let abort = task.abort_handle();
+        let timed = async move { tokio::time::timeout(time, task).await };
+        match self.handle().block_on(timed) {
+            Err(_) => {
+                abort.abort();
+                Err(RemoteError::TimedOut { operation, name: name.clone(), seconds: time.as_secs() })
+            }
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(lost)) => {
+                let reason = format!("the call ended unexpectedly: {lost}");
+                Err(RemoteError::Unavailable { operation, name: name.clone(), reason })
+            }
+        }
     }
 
     /// Where its work is started.
@@ -76,7 +101,6 @@ impl OpendalStore {
         Self { operator, address, folder, runtime, call_timeout: CALL_TIMEOUT }
     }
 
-    /// Waits for a call, but not longer than its time. Never on a thread that drives other work.
     fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -84,23 +108,15 @@ impl OpendalStore {
         bytes: u64,
         work: impl Future<Output = opendal::Result<T>> + Send + 'static,
     ) -> Result<T, RemoteError> {
-        let time = self.call_timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND);
-        // On the runtime's own threads: what it does there may block, here it may not.
-        let task = self.runtime.handle().spawn(work);
-        let abort = task.abort_handle();
-        let timed = async move { tokio::time::timeout(time, task).await };
-        match self.runtime.handle().block_on(timed) {
-            Err(_) => {
-                abort.abort();
-                Err(RemoteError::TimedOut { operation, name: name.clone(), seconds: time.as_secs() })
-            }
-            Ok(Ok(outcome)) => outcome.map_err(|error| error_of(operation, name, &error)),
-            Ok(Err(lost)) => {
-                let reason = format!("the call ended unexpectedly: {lost}");
-                Err(RemoteError::Unavailable { operation, name: name.clone(), reason })
-            }
-        }
+        let time = call_time(self.call_timeout, bytes);
+        let outcome = self.runtime.timed(operation, name, time, work)?;
+        outcome.map_err(|error| error_of(operation, name, &error))
     }
+}
+
+/// The time of a call that moves `bytes`.
+pub(super) fn call_time(timeout: Duration, bytes: u64) -> Duration {
+    timeout + Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND)
 }
 
 /// Waits for the next piece of a listing, but not longer than for a piece.
@@ -148,21 +164,12 @@ fn error_of(operation: &'static str, name: &RemoteName, error: &opendal::Error) 
 
 /// True where the remote does not let us, also where OpenDAL has no kind for it.
 fn is_refusal(error: &opendal::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        // `ssh` was refused.
-        let io_error = inner.downcast_ref::<io::Error>();
-        if io_error.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-            return true;
-        }
-        source = inner.source();
-    }
     // A response is kept as text only.
     error.kind() == ErrorKind::PermissionDenied || error.to_string().contains("Parts { status: 401,")
 }
 
 /// What a server said, which may be a page, as one line without markup.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     const CHARACTERS_MAX: usize = 300;
     let is_page = text.trim_start().starts_with('<');
     let mut is_markup = false;
@@ -300,7 +307,7 @@ mod tests {
     fn store(call_timeout: Duration) -> OpendalStore {
         let runtime = IoRuntime::start().unwrap();
         let uri: super::super::RemoteUri = "file:///nowhere-at-all".parse().unwrap();
-        OpendalStore { call_timeout, ..uri.open(&runtime).unwrap() }
+        OpendalStore { call_timeout, ..uri.open_operator(&runtime).unwrap() }
     }
 
     fn name() -> RemoteName {
@@ -313,9 +320,6 @@ mod tests {
         assert_eq!(one_line(page), "401 Authorization Required");
         assert_eq!(one_line("a < b\n\tand  b > c"), "a < b and b > c");
         assert_eq!(one_line(&"long ".repeat(1000)).chars().count(), 300);
-        let refused = io::Error::new(io::ErrorKind::PermissionDenied, "permission denied (publickey)");
-        let refused = opendal::Error::new(ErrorKind::Unexpected, "ssh error").set_source(refused);
-        assert!(matches!(error_of("list", &name(), &refused), RemoteError::Refused { .. }));
     }
 
     #[test]

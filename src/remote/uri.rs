@@ -15,7 +15,9 @@ use std::sync::Arc;
 use opendal::Operator;
 use opendal::services::Fs;
 
-use super::{IoRuntime, OpendalStore, RemoteError};
+#[cfg(feature = "remote-sftp")]
+use super::sftp_store::{SftpServer, SftpStore};
+use super::{IoRuntime, OpendalStore, RemoteError, RemoteStore};
 
 /// A remote's address: `SCHEME://[USER@]HOST[:PORT]/PATH[?NAME=VALUE&…]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +112,20 @@ impl RemoteUri {
     ///
     /// # Errors
     /// [`RemoteError::Configuration`].
-    pub(crate) fn open(&self, runtime: &Arc<IoRuntime>) -> Result<OpendalStore, RemoteError> {
+    pub(crate) fn open(&self, runtime: &Arc<IoRuntime>) -> Result<Arc<dyn RemoteStore>, RemoteError> {
+        #[cfg(feature = "remote-sftp")]
+        if self.scheme == "sftp" {
+            let runtime = Arc::clone(runtime);
+            return Ok(Arc::new(SftpStore::new(self.sftp(), self.text.clone(), runtime)));
+        }
+        Ok(Arc::new(self.open_operator(runtime)?))
+    }
+
+    /// A store behind an OpenDAL operator.
+    ///
+    /// # Errors
+    /// [`RemoteError::Configuration`].
+    pub(super) fn open_operator(&self, runtime: &Arc<IoRuntime>) -> Result<OpendalStore, RemoteError> {
         // Some services start tasks when they are made.
         let _entered = runtime.handle().enter();
         let operator = self.operator()?;
@@ -129,8 +144,6 @@ impl RemoteUri {
             "s3" => Operator::new(self.s3()?),
             #[cfg(feature = "remote-webdav")]
             "webdav" | "webdavs" => Operator::new(self.webdav()?),
-            #[cfg(feature = "remote-sftp")]
-            "sftp" => Operator::new(self.sftp()),
             #[cfg(feature = "remote-hdfs")]
             "hdfs" => Operator::new(self.hdfs()),
             #[cfg(feature = "remote-webhdfs")]
@@ -280,18 +293,19 @@ impl RemoteUri {
 
 #[cfg(feature = "remote-sftp")]
 impl RemoteUri {
-    fn sftp(&self) -> opendal::services::Sftp {
-        let mut sftp = opendal::services::Sftp::default()
-            .endpoint(&format!("ssh://{}", self.authority))
-            .root(&self.path)
-            .known_hosts_strategy("Strict");
-        if let Some(user) = &self.user {
-            sftp = sftp.user(user);
+    fn sftp(&self) -> SftpServer {
+        let (host, port) = match self.authority.rsplit_once(':') {
+            // A colon within brackets belongs to an address.
+            Some((host, port)) if !port.contains(']') => (host, Some(port.to_owned())),
+            _ => (&*self.authority, None),
+        };
+        SftpServer {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port,
+            user: self.user.clone(),
+            key: environment("TIDEGATE_SFTP_KEY_FILE"),
+            root: std::path::PathBuf::from(&self.path),
         }
-        if let Some(key) = environment("TIDEGATE_SFTP_KEY_FILE") {
-            sftp = sftp.key(&key);
-        }
-        sftp
     }
 }
 

@@ -10,7 +10,7 @@ use crate::checkpoint::{
     ShippingStart, Step, Trust, UploadLimits, Verification, Wanted,
 };
 use crate::disk::Disk;
-use crate::remote::{IoRuntime, RemoteStore, RemoteUri};
+use crate::remote::{IoRuntime, RemoteUri};
 
 /// How often a restore says how far it is.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
@@ -110,8 +110,7 @@ impl OpenRemote {
     /// [`JobError::Remote`].
     pub(crate) fn open(uri: &RemoteUri, device: &str, job: &str, trust: &Trust) -> Result<Self, JobError> {
         let runtime = IoRuntime::start().map_err(JobError::Runtime)?;
-        let store: Arc<dyn RemoteStore> =
-            Arc::new(uri.open(&runtime).map_err(|error| JobError::Remote(error.into()))?);
+        let store = uri.open(&runtime).map_err(|error| JobError::Remote(error.into()))?;
         Ok(Self { runtime, archive: Archive::new(store, device, job, trust.clone()) })
     }
 

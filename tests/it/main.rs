@@ -16,6 +16,8 @@ mod a_damaged_journal_is_reported_and_the_job_starts;
 mod a_damaged_store_is_rebuilt;
 #[cfg(feature = "remotes")]
 mod a_device_that_burnt_down_goes_on_elsewhere;
+#[cfg(feature = "remotes")]
+mod a_device_that_comes_back_ships_no_more;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;
@@ -64,6 +66,8 @@ mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;
 mod an_mqtt_frame_knows_its_message;
 #[cfg(feature = "remotes")]
 mod an_outage_of_the_remote_is_waited_out;
+#[cfg(feature = "remotes")]
+mod an_ssh_is_left_by_nobody;
 mod bad_lines_are_counted_by_cause;
 mod checkpoints_are_shipped_and_pruned_by_hand;
 #[cfg(feature = "remotes")]

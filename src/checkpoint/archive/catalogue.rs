@@ -25,6 +25,17 @@ pub(crate) struct Archive {
     pub(crate) trust: Trust,
 }
 
+/// What became of a claim to an incarnation's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It is ours alone: the remote creates only what is absent.
+    Exclusive,
+    /// The remote overwrites: somebody else may have the same number.
+    Shared,
+    /// Somebody else has it.
+    Taken,
+}
+
 /// What an incarnation's object says.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
 struct IncarnationRecord {
@@ -128,6 +139,23 @@ impl Archive {
             tracing::warn!(object = %path, "an incarnation on the remote is not authentic: it does not count");
         }
         Ok(is_authentic)
+    }
+
+    /// Claims an incarnation's number, where the remote creates only what is absent. What a remote says it can does not
+    /// count: it is tried.
+    ///
+    /// # Errors
+    /// The remote's; trying again is harmless. A claim that was cut is [`Claim::Taken`] then.
+    pub(crate) fn claim(&self, incarnation: &Incarnation) -> Result<Claim, RemoteError> {
+        let name = self.paths.claim(incarnation.number);
+        // A number that was claimed where nobody enforces it is as good as any.
+        for _ in 0..2 {
+            if self.store.put_new(&name, &incarnation.id)? == Put::Exists {
+                let is_ours = self.holds(&name, &incarnation.id)?;
+                return Ok(if is_ours { Claim::Exclusive } else { Claim::Taken });
+            }
+        }
+        Ok(Claim::Shared)
     }
 
     /// Opens an incarnation: its object is whole on the remote when this returns.

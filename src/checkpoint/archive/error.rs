@@ -101,8 +101,11 @@ pub enum Unusable {
     /// Another release wrote it.
     #[error("its format version {0} is unknown to this release")]
     Version(u16),
-    /// It is cut short, damaged, or sealed with another key.
-    #[error("it is cut short, damaged or sealed with another key")]
+    /// It is shorter than it says it is.
+    #[error("it is cut short, as by a write that did not end")]
+    Torn,
+    /// It is damaged, or sealed with another key.
+    #[error("it is damaged or sealed with another key")]
     Damaged,
     /// It is not sealed with a key.
     #[error("it is not sealed with a key, and unsigned objects are refused")]

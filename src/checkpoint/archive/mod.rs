@@ -58,7 +58,7 @@ pub use pace::{UploadLimits, UploadWindow};
 pub(crate) use paths::ArchivePaths;
 #[cfg(test)]
 pub(crate) use paths::ManifestName;
-pub(crate) use restore::{Fetched, Restorer, Step, Wanted};
+pub(crate) use restore::{Fetched, Restorer, Step, Wanted, cut_uploads};
 pub use retention::Retention;
 pub use shipping::{Backlog, Connectivity, ShippingStatus};
 pub(crate) use shipping::{Shipping, ShippingPolicy, ShippingStart, Turn};

@@ -5,6 +5,7 @@
 //!   chunks/<first 2 hex digits>/<BLAKE3, 64 hex digits>     zstd of what has that hash; encrypted under a keyed hash
 //!   manifests/<incarnation, 10 digits>-<generation, 20 digits>-<first 16 hex digits of the seal>
 //!   incarnations/<number, 10 digits>-<id, 32 hex digits>
+//!   claims/<number, 10 digits>                              the id of the incarnation that has this number
 //! ```
 //!
 //! A device or job whose name is no segment (upper case, a blank) stands under its lower-case letters and a hash.
@@ -88,6 +89,11 @@ impl ArchivePaths {
     pub(crate) fn incarnation(&self, incarnation: &Incarnation) -> RemoteName {
         let Incarnation { number, id } = incarnation;
         self.incarnations().join(&format!("{number:010}-{}", hex(id)))
+    }
+
+    /// What an incarnation's number is claimed with.
+    pub(crate) fn claim(&self, number: u32) -> RemoteName {
+        self.root.join("claims").join(&format!("{number:010}"))
     }
 
     pub(crate) fn incarnation_of(&self, name: &RemoteName) -> Option<Incarnation> {

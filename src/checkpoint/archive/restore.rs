@@ -13,6 +13,7 @@
 //!
 //! A checkpoint that is damaged on the remote is passed over for the one before it, saying so.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use crate::runtime::Offset;
 
 /// Times a call is tried that may succeed later.
 const ATTEMPTS_MAX: u32 = 5;
+/// Times manifests are listed when all that were listed are gone before they are read.
+const LISTINGS_MAX: u32 = 5;
 
 /// Which checkpoint is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -98,6 +101,37 @@ pub(crate) enum Step {
 /// A manifest, and what is wrong with it where it cannot be used.
 pub(crate) type Entry = (ManifestName, Result<Shipped, ArchiveError>);
 
+/// Of `entries`, newest first, those that a cut upload left: short, and never whole, for the one that came next was not
+/// chained to it. Where nothing is whole only the first of all can be told from one that was damaged.
+pub(crate) fn cut_uploads(entries: &[Entry]) -> BTreeSet<ManifestName> {
+    let has_whole = entries.iter().any(|(_, read)| read.is_ok());
+    let mut cut = BTreeSet::new();
+    // Generation of the entry that came next, and the beginning of the seal that the next whole one is chained to.
+    let mut next: Option<(u64, Option<[u8; 8]>)> = None;
+    for (name, read) in entries {
+        match read {
+            Ok(shipped) => {
+                let previous = shipped.manifest.previous.map(blake3::Hash::from_bytes);
+                next = Some((name.generation, previous.map(|seal| ManifestName::new(0, 0, &seal).seal)));
+            }
+            Err(ArchiveError::Unusable { reason: Unusable::Torn, .. }) => {
+                let was_never_whole = match next {
+                    None => has_whole || name.generation == 1,
+                    Some((generation, previous)) => {
+                        generation == name.generation + 1 && previous != Some(name.seal)
+                    }
+                };
+                if was_never_whole {
+                    cut.insert(*name);
+                }
+                next = next.map(|(_, previous)| (name.generation, previous));
+            }
+            Err(_) => {}
+        }
+    }
+    cut
+}
+
 /// Restores from one archive.
 pub(crate) struct Restorer<'a> {
     archive: &'a Archive,
@@ -129,17 +163,43 @@ impl<'a> Restorer<'a> {
         Self { pause: |_| (), ..self }
     }
 
-    /// Every manifest, newest first, with what is wrong with those that cannot be used.
+    /// Every manifest, newest first, with what is wrong with those that cannot be used. One that the device removes
+    /// meanwhile is left out.
     ///
     /// # Errors
     /// The remote's.
     pub(crate) fn list(&mut self) -> Result<Vec<Entry>, ArchiveError> {
         let archive = self.archive;
-        let names = self.retry(|| Ok(archive.manifests()?))?;
+        let mut listings = 0;
+        loop {
+            let names = self.retry(|| Ok(archive.manifests()?))?;
+            let (listed, removed) = self.read_all(&names)?;
+            listings += 1;
+            match removed {
+                Some(removed) if listed.is_empty() && listings == LISTINGS_MAX => return Err(removed),
+                Some(_) if listed.is_empty() => {
+                    let pause = self.backoff.failed();
+                    (self.pause)(pause);
+                }
+                _ => {
+                    self.backoff.succeeded();
+                    return Ok(listed);
+                }
+            }
+        }
+    }
+
+    /// The manifests that are still there, and what was said of one that is not.
+    fn read_all(
+        &mut self,
+        names: &[ManifestName],
+    ) -> Result<(Vec<Entry>, Option<ArchiveError>), ArchiveError> {
+        let archive = self.archive;
         let current = self.retry(|| Ok(archive.incarnation()?))?;
         let mut listed = Vec::new();
+        let mut removed = None;
         for name in names {
-            let read = match self.retry(|| archive.manifest(&name)) {
+            let read = match self.retry(|| archive.manifest(name)) {
                 // Two devices shipped under one number; only one of them counts.
                 Ok(shipped)
                     if current.is_some_and(|current| {
@@ -147,14 +207,19 @@ impl<'a> Restorer<'a> {
                     }) =>
                 {
                     let reason = Unusable::Contradiction("its incarnation does not count");
-                    Err(ArchiveError::unusable(&archive.paths.manifest(&name), reason))
+                    Err(ArchiveError::unusable(&archive.paths.manifest(name), reason))
+                }
+                Err(error @ ArchiveError::Remote(RemoteError::NotFound { .. })) => {
+                    tracing::info!(%error, "a checkpoint was removed since it was listed");
+                    removed = Some(error);
+                    continue;
                 }
                 Err(error) if !matches!(error, ArchiveError::Unusable { .. }) => return Err(error),
                 read => read,
             };
-            listed.push((name, read));
+            listed.push((*name, read));
         }
-        Ok(listed)
+        Ok((listed, removed))
     }
 
     /// Fetches and installs; `None` when there is nothing on the remote at all.
@@ -205,7 +270,14 @@ impl<'a> Restorer<'a> {
         attempt: &mut dyn FnMut(&mut Self, &Shipped) -> Result<(), ArchiveError>,
     ) -> Result<Option<Fetched>, ArchiveError> {
         let mut last = None;
-        let listed = self.list()?;
+        let mut listed = self.list()?;
+        let cut = cut_uploads(&listed);
+        for (name, _) in listed.extract_if(.., |(name, _)| cut.contains(name)) {
+            tracing::warn!(
+                manifest = %self.archive.paths.manifest(&name),
+                "an upload to the remote was cut before it was whole: it is passed over"
+            );
+        }
         let tried = listed.len();
         self.check_rollback(&listed, wanted)?;
         // Offsets only ascend, whoever ships.

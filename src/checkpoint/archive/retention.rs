@@ -13,6 +13,8 @@ pub(crate) enum Known {
     Usable { chunks: BTreeSet<[u8; 32]>, shipped_ms: i64 },
     /// It can never be used.
     Useless,
+    /// It is what a cut upload left, or the rest of one that was whole.
+    Torn,
     /// Another release may be able to use it: what it names is unknown.
     Unknown,
 }
@@ -35,8 +37,8 @@ impl Default for Retention {
     }
 }
 
-/// The manifests that may go: those older than the newest that stay, but for the last of their day or week, and not newer
-/// than our own incarnation. `names` are newest first.
+/// The manifests that may go: those older than the newest that stay, but for the last of their day or week, and those that
+/// are cut short; none that is newer than our own incarnation. `names` are newest first.
 pub(crate) fn manifests_to_delete(
     names: &[ManifestName],
     known: &BTreeMap<ManifestName, Known>,
@@ -57,7 +59,8 @@ pub(crate) fn manifests_to_delete(
             is_last_of_its_time = (days.len() < retention.daily && days.insert(day))
                 | (weeks.len() < retention.weekly && weeks.insert(week));
         }
-        if !is_newest && !is_last_of_its_time && name.incarnation <= incarnation {
+        let is_torn = known.get(name) == Some(&Known::Torn);
+        if (is_torn || !is_newest && !is_last_of_its_time) && name.incarnation <= incarnation {
             outdated.push(*name);
         }
     }
@@ -152,6 +155,13 @@ mod tests {
             "a newer incarnation's stay"
         );
         assert_eq!(manifests_to_delete(&names, &known, newest(5), 3), []);
+        let known = known.into_iter().chain([(names[2], Known::Torn)]).collect();
+        assert_eq!(manifests_to_delete(&names, &known, newest(5), 3), [names[2]], "one that is cut short");
+        assert_eq!(
+            manifests_to_delete(&names, &known, newest(5), 1),
+            [],
+            "a newer incarnation's may be under way"
+        );
     }
 
     #[test]

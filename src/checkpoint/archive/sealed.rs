@@ -59,6 +59,9 @@ pub(super) fn seal(kind: Kind, payload: &[u8], trust: &Trust) -> (Vec<u8>, blake
 /// # Errors
 /// [`Unusable`]; nothing of the payload was looked at by then.
 pub(super) fn open<'a>(kind: Kind, bytes: &'a [u8], trust: &Trust) -> Result<Opened<'a>, Unusable> {
+    if is_torn(bytes) {
+        return Err(Unusable::Torn);
+    }
     let (covered, seal) = bytes.split_last_chunk::<SEAL_BYTES>().ok_or(Unusable::Foreign)?;
     let (prefix, payload) = covered.split_first_chunk::<PREFIX_BYTES>().ok_or(Unusable::Foreign)?;
     let [m0, m1, m2, m3, m4, m5, m6, m7, v0, v1, found_kind, scheme, l0, l1, l2, l3] = *prefix;
@@ -92,6 +95,16 @@ pub(super) fn open<'a>(kind: Kind, bytes: &'a [u8], trust: &Trust) -> Result<Ope
     let cipher = trust.cipher.as_ref().ok_or(Unusable::NoCipher)?;
     let text = cipher.decrypt(payload, &[found_kind]).ok_or(Unusable::WrongCipher)?;
     Ok(Opened { payload: text.into(), seal, is_encrypted: true })
+}
+
+/// True for what a write that was cut leaves: the beginning of an object, short of the length it says it has.
+fn is_torn(bytes: &[u8]) -> bool {
+    let Some((prefix, behind)) = bytes.split_first_chunk::<PREFIX_BYTES>() else {
+        return MAGIC.starts_with(bytes) || bytes.starts_with(&MAGIC);
+    };
+    let [.., l0, l1, l2, l3] = *prefix;
+    let expected = u64::from(u32::from_le_bytes([l0, l1, l2, l3])) + SEAL_BYTES as u64;
+    prefix.starts_with(&MAGIC) && (behind.len() as u64) < expected
 }
 
 #[cfg(test)]
@@ -153,7 +166,11 @@ mod tests {
                 let mut flipped = bytes.clone();
                 flipped[position] ^= 1;
                 assert!(open(Kind::Manifest, &flipped, &trust).is_err(), "flip at {position}");
-                assert!(open(Kind::Manifest, &bytes[..position], &trust).is_err(), "cut to {position}");
+                assert_eq!(
+                    open(Kind::Manifest, &bytes[..position], &trust),
+                    Err(Unusable::Torn),
+                    "cut to {position}"
+                );
             }
         }
     }

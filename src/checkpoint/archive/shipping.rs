@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::base::{BaseFolder, Previous};
+use super::catalogue::Claim;
 use super::chunk::ChunkSizes;
 use super::manifest::{PlainChunk, ShippedChunk, ShippedManifest};
 use super::mark::{Mark, MarkFile};
@@ -427,18 +428,42 @@ impl Shipping {
                 incarnation
             }
         };
+        let claim = self.archive.claim(&incarnation)?;
+        if claim == Claim::Taken {
+            // What is remembered lets the next number be a higher one.
+            self.stage = Stage::Closed { opening: None };
+            return Ok(());
+        }
         self.archive.open_incarnation(incarnation)?;
         if !self.check_fence(incarnation)? {
             return Ok(());
         }
+        self.say_who_ships(incarnation, claim);
+        self.stage = Stage::Open(incarnation);
+        Ok(())
+    }
+
+    /// Says what tells this device from another with its name, and from a remote that was set back.
+    fn say_who_ships(&self, incarnation: Incarnation, claim: Claim) {
+        let promise = match claim {
+            Claim::Exclusive => {
+                "the remote creates only what is absent: of two devices with this name no two have one incarnation, the newer \
+                 ships, the older stops when it looks next"
+            }
+            Claim::Shared | Claim::Taken => {
+                "weaker, for the remote overwrites what is there: two devices with this name that start at once are told apart \
+                 by its listings only, which must show what was written; the newer ships, the older stops when it looks next"
+            }
+        };
         tracing::info!(
             remote = self.archive.store.address(),
             device = self.archive.device,
             incarnation = incarnation.number,
+            seen_incarnation = self.mark.incarnation,
+            seen_generation = self.mark.generation,
+            promise,
             "checkpoints are shipped"
         );
-        self.stage = Stage::Open(incarnation);
-        Ok(())
     }
 
     /// True while nobody has taken over.
@@ -601,6 +626,7 @@ impl Shipping {
                         shipped_ms: shipped.manifest.shipped_ms,
                     },
                     Err(ArchiveError::Unusable { reason: Unusable::Version(_), .. }) => Known::Unknown,
+                    Err(ArchiveError::Unusable { reason: Unusable::Torn, .. }) => Known::Torn,
                     Err(ArchiveError::Unusable { .. }) => Known::Useless,
                     Err(error) => return Err(error),
                 };
@@ -638,6 +664,7 @@ impl Shipping {
         let outdated = self.archive.incarnations()?.into_iter();
         let outdated = outdated.filter(|other| other.number < own.number.saturating_sub(INCARNATIONS_KEPT));
         for other in outdated.take(DELETED_IN_STEP_MAX) {
+            self.archive.store.delete(&self.archive.paths.claim(other.number))?;
             self.archive.store.delete(&self.archive.paths.incarnation(&other))?;
         }
         Ok(())

@@ -217,6 +217,9 @@ fn the_newest_wins_and_the_same_is_not_shipped_twice() {
 
 /// The connection is cut for good after a random number of bytes, or the process dies after a random number of steps, or a
 /// call fails in one of the ways calls fail. At no time does a restore see anything but a whole checkpoint.
+/// Uploads that are cut.
+const CUTS: u64 = 500;
+
 #[test]
 fn an_upload_cut_anywhere_is_never_seen_in_part_and_costs_little() {
     let seed = std::env::var("TIDEGATE_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(5);
@@ -231,7 +234,8 @@ fn an_upload_cut_anywhere_is_never_seen_in_part_and_costs_little() {
         device.ship_all();
         store.bytes_put()
     };
-    for cut in 0..500_u64 {
+    let (mut sent_all, mut sent_most) = (0, 0);
+    for cut in 0..CUTS {
         let store = Arc::new(if cut % 2 == 0 { MemoryStore::new() } else { MemoryStore::overwriting() });
         let mut device = Device::new(&store);
         device.offer(&checkpoint_of(1, &[("a", &old)]), &[&old]);
@@ -259,7 +263,16 @@ fn an_upload_cut_anywhere_is_never_seen_in_part_and_costs_little() {
         assert_eq!(newest(&store), after, "cut {cut}");
         let sent = store.bytes_put() - sent_before;
         assert!(sent * 10 <= whole * 11, "cut {cut}: {sent} bytes were sent instead of {whole}");
+        sent_all += sent;
+        sent_most = sent_most.max(sent);
     }
+    let uncut = CUTS * whole;
+    println!(
+        "{CUTS} uploads cut at random points sent {sent_all} bytes, uncut ones {uncut}: {}.{:03} of that; the costliest {sent_most} \
+         instead of {whole}",
+        sent_all / uncut,
+        sent_all * 1000 / uncut % 1000
+    );
 }
 
 #[test]
@@ -418,7 +431,11 @@ fn damaged_and_hostile_objects_are_refused() {
     }
     assert!(fallbacks > 8, "{fallbacks}");
     // All of it damaged: an error that says so.
-    store.with_objects(|objects| objects.values_mut().for_each(|bytes| bytes[30] ^= 1));
+    let flip = |bytes: &mut Vec<u8>| {
+        let at = bytes.len().min(31) - 1;
+        bytes[at] ^= 1;
+    };
+    store.with_objects(|objects| objects.values_mut().for_each(flip));
     assert!(matches!(restore(&store, Wanted::default()), Err(ArchiveError::NothingWhole { tried: 2, .. })));
 }
 
@@ -774,4 +791,91 @@ fn bases_that_are_gone_or_damaged_cost_bytes_and_nothing_else() {
     let base = archive.paths.chunk(&shipped.manifest.bases[0][0].hash());
     store.with_objects(|objects| objects.remove(&base).unwrap());
     assert_ne!(newest(&store).unwrap().0, 3);
+}
+
+#[test]
+fn of_devices_that_start_at_once_none_has_the_number_of_another_where_the_remote_can_tell() {
+    for (store, exclusive) in [(MemoryStore::new(), true), (MemoryStore::overwriting(), false)] {
+        let store = Arc::new(store);
+        let archive = archive(&store);
+        let incarnation = |id| paths::Incarnation { number: 1, id: [id; 16] };
+        let first = archive.claim(&incarnation(1)).unwrap();
+        assert_eq!(first, if exclusive { catalogue::Claim::Exclusive } else { catalogue::Claim::Shared });
+        assert_eq!(archive.claim(&incarnation(1)), Ok(first), "tried again");
+        let second = archive.claim(&incarnation(2)).unwrap();
+        assert_eq!(second, if exclusive { catalogue::Claim::Taken } else { catalogue::Claim::Shared });
+        // Who finds it taken has another number.
+        let mut device = Device::new(&store);
+        device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
+        device.ship_all();
+        let current = archive.incarnation().unwrap().map(|current| current.number);
+        assert_eq!(current, Some(if exclusive { 2 } else { 1 }));
+    }
+}
+
+#[test]
+fn a_manifest_that_was_cut_is_told_from_one_that_was_whole() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    let found = |store: &Arc<MemoryStore>| {
+        let (archive, directory) = (archive(store), tempfile::tempdir().unwrap());
+        let listed =
+            Restorer::new(&archive, Arc::new(RealDisk), directory.path()).without_pauses().list().unwrap();
+        let unusable = listed.iter().filter(|(_, read)| read.is_err()).count();
+        (unusable, cut_uploads(&listed).len())
+    };
+    let cut = |store: &Arc<MemoryStore>, name: &RemoteName, length| {
+        store.with_objects(|objects| objects.get_mut(name).unwrap().truncate(length));
+    };
+    for id in 1..=3 {
+        let bytes = noise(1000, id);
+        device.offer(&checkpoint_of(id, &[("a", &bytes)]), &[&bytes]);
+        device.ship_all();
+        if id == 1 {
+            let only = names(&store, "manifests").remove(0);
+            let whole = store.with_objects(|objects| objects[&only].clone());
+            cut(&store, &only, 30);
+            assert_eq!((found(&store), newest(&store)), ((1, 1), None), "the first upload of all");
+            store.with_objects(|objects| objects.insert(only, whole));
+        }
+    }
+    let manifests = names(&store, "manifests");
+    for length in [0, 5, 20, 200] {
+        cut(&store, &manifests[2], length);
+        assert_eq!(found(&store), (1, 1), "the newest");
+    }
+    assert_eq!(newest(&store).map(|(id, _)| id), Some(2));
+    cut(&store, &manifests[0], 100);
+    assert_eq!(found(&store), (2, 1), "one that another was chained to was whole once");
+    // Another process goes on, and clears up.
+    let bytes = noise(1000, 4);
+    let mut device = device.restarted(&store);
+    device.offer(&checkpoint_of(4, &[("a", &bytes)]), &[&bytes]);
+    device.ship_all();
+    assert_eq!((found(&store), names(&store, "manifests").len()), ((0, 0), 2));
+    assert_eq!(newest(&store).map(|(id, _)| id), Some(4));
+}
+
+#[test]
+fn a_manifest_that_is_removed_while_it_is_listed_is_left_out() {
+    let store = Arc::new(MemoryStore::new());
+    let mut device = Device::new(&store);
+    for id in 1..=2 {
+        let bytes = noise(1000, id);
+        device.offer(&checkpoint_of(id, &[("a", &bytes)]), &[&bytes]);
+        device.ship_all();
+    }
+    let archive = archive(&store);
+    let directory = tempfile::tempdir().unwrap();
+    let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), directory.path()).without_pauses();
+    let manifests = names(&store, "manifests");
+    store.hide(&manifests[1], 1);
+    assert_eq!(restorer.list().unwrap().len(), 1);
+    // All of them are gone once: they are listed again.
+    store.hide(&manifests[0], 1);
+    store.hide(&manifests[1], 1);
+    assert_eq!(restorer.list().unwrap().len(), 2);
+    store.hide(&manifests[0], 1000);
+    store.hide(&manifests[1], 1000);
+    assert!(matches!(restorer.list(), Err(ArchiveError::Remote(_))), "an end comes");
 }

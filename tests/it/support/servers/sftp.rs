@@ -57,7 +57,6 @@ IdentityAgent none
         write(&wrapper, &format!("#!/bin/sh\nexec /usr/bin/ssh -F {home}/ssh_config \"$@\"\n"));
         let executable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&wrapper, executable).expect("a temporary directory can be written to");
-        std::fs::create_dir(site.home.join("state")).expect("a temporary directory can be written to");
         if rustix::process::geteuid().is_root() {
             std::fs::create_dir_all("/run/sshd").expect("root can make the directory sshd wants");
         }
@@ -90,12 +89,7 @@ fn environment(site: &Site, key: &str) -> Vec<(&'static str, OsString)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(site.home.join("bin")).chain(std::env::split_paths(&path));
     let path = std::env::join_paths(folders).expect("PATH held paths");
-    vec![
-        ("TIDEGATE_SFTP_KEY_FILE", site.home.join(key).into()),
-        ("PATH", path),
-        // Where a client that was killed leaves the directory of its `ssh`.
-        ("XDG_STATE_HOME", site.home.join("state").into()),
-    ]
+    vec![("TIDEGATE_SFTP_KEY_FILE", site.home.join(key).into()), ("PATH", path)]
 }
 
 /// The name of the user this process runs as.
