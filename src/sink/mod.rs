@@ -7,6 +7,7 @@
 pub(crate) mod dead_letter;
 mod file;
 mod memory;
+pub(crate) mod outbox;
 mod print;
 
 pub use memory::Collected;
