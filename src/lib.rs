@@ -46,9 +46,11 @@ mod checkpoint;
 pub mod cli;
 pub mod config;
 mod disk;
+mod encoding;
 mod journal;
 mod json;
 mod metrics;
+mod mqtt;
 mod mutants;
 mod operator;
 mod remote;
@@ -64,6 +66,7 @@ pub use checkpoint::{
 };
 pub use journal::JournalError;
 pub use metrics::RejectCause;
+pub use mqtt::{BrokerUrl, BrokerUrlError, LastWill, MqttVersion, Qos};
 pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError, WatermarkStrategy};
 pub use remote::{RemoteError, RemoteName};
 pub use runtime::{

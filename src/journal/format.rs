@@ -44,6 +44,7 @@
 
 use std::sync::Arc;
 
+use crate::encoding::{Reader, text, varint, zigzag};
 use crate::mutants::Mutant;
 use crate::runtime::{Offset, Timestamp};
 
@@ -97,7 +98,7 @@ impl SegmentHeader {
 
     /// Reads a header; `None` when it is cut, damaged or of another format.
     pub(crate) fn decode(segment: &[u8]) -> Option<(Self, u32)> {
-        let mut reader = Reader { bytes: segment.get(..HEADER_BYTES)? };
+        let mut reader = Reader::new(segment.get(..HEADER_BYTES)?);
         let (magic, version) = (reader.array::<8>()?, u16::from_le_bytes(reader.array()?));
         let _reserved = reader.array::<2>()?;
         let checksum = u32::from_le_bytes(reader.array()?);
@@ -287,7 +288,7 @@ impl<'a> RecordDecoder<'a> {
 
     /// The record at `position`, if length and checksum are right.
     fn checked_at(&self, position: usize) -> Option<(u8, &'a [u8], u32)> {
-        let mut reader = Reader { bytes: self.segment.get(position..)? };
+        let mut reader = Reader::new(self.segment.get(position..)?);
         let length = u32::from_le_bytes(reader.array()?);
         let checksum = u32::from_le_bytes(reader.array()?);
         if length == 0 || length > RECORD_BYTES_MAX {
@@ -306,7 +307,7 @@ impl<'a> RecordDecoder<'a> {
             KIND_BATCH => self.decode_batch(body).map(Record::Batch),
             KIND_COMPRESSED => self.decode_batch(&decompress(body)?).map(Record::Batch),
             KIND_SKIP => {
-                let mut reader = Reader { bytes: body };
+                let mut reader = Reader::new(body);
                 let (offset, frame) = (Offset(reader.varint()?), reader.varint()?);
                 let cause = reader.text()?.to_owned();
                 Some(Record::Skip(SkipRecord { offset, frame, cause }))
@@ -316,7 +317,7 @@ impl<'a> RecordDecoder<'a> {
     }
 
     fn decode_batch(&mut self, body: &[u8]) -> Option<BatchRecord> {
-        let mut reader = Reader { bytes: body };
+        let mut reader = Reader::new(body);
         let offset = Offset(self.base_offset.0.checked_add(reader.varint()?)?);
         let durable = Offset(offset.0.saturating_sub(reader.varint()?));
         let stamp = Timestamp(self.base_stamp.0.wrapping_add(reader.zigzag()?));
@@ -340,7 +341,7 @@ impl<'a> RecordDecoder<'a> {
             }
             chunks.push(ChunkRecord { source, origin, first_line, lines });
         }
-        reader.bytes.is_empty().then_some(BatchRecord { offset, durable, stamp, chunks })
+        reader.is_empty().then_some(BatchRecord { offset, durable, stamp, chunks })
     }
 
     /// Looks behind an invalid record, byte by byte, for a valid batch; returns its offset and what was durable when it
@@ -366,7 +367,7 @@ impl<'a> RecordDecoder<'a> {
             }
             let (kind, body, _) = self.checked_at(position)?;
             let unpacked = if kind == KIND_COMPRESSED { decompress(body)? } else { body.to_vec() };
-            let mut reader = Reader { bytes: &unpacked };
+            let mut reader = Reader::new(&unpacked);
             let offset = self.base_offset.0.checked_add(reader.varint()?)?;
             let durable = offset.saturating_sub(reader.varint()?);
             Some((position, (Offset(offset), Offset(durable))))
@@ -375,72 +376,12 @@ impl<'a> RecordDecoder<'a> {
 }
 
 fn decompress(body: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = Reader { bytes: body };
+    let mut reader = Reader::new(body);
     let length = usize::try_from(reader.varint()?).ok()?;
     if length > RECORD_BYTES_MAX as usize {
         return None;
     }
-    lz4_flex::block::decompress(reader.bytes, length).ok()
-}
-
-fn varint(mut number: u64, out: &mut Vec<u8>) {
-    while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push((number & 0x7F) as u8);
-}
-
-fn zigzag(number: i64, out: &mut Vec<u8>) {
-    varint(((number << 1) ^ (number >> 63)).cast_unsigned(), out);
-}
-
-fn text(text: &str, out: &mut Vec<u8>) {
-    varint(text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Reads numbers and slices, never past the end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(length)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let low = u64::from(byte & 0x7F);
-            if shift == 63 && low > 1 {
-                return None;
-            }
-            number |= low << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let number = self.varint()?;
-        Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        let length = usize::try_from(self.varint()?).ok()?;
-        std::str::from_utf8(self.take(length)?).ok()
-    }
+    lz4_flex::block::decompress(reader.rest(), length).ok()
 }
 
 #[cfg(test)]

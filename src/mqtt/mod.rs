@@ -1,0 +1,27 @@
+//! MQTT 3.1.1 and 5, as a client: what the source and the sink share.
+//!
+//! - `url`, `credentials`, `transport`: the way to a broker, plain or through TLS.
+//! - `packet`, `codec`: packets of both versions in one type, read and written by the public codecs of `rumqttc`.
+//!
+//! A session is a state machine of our own around those codecs, not the event loop of `rumqttc` 0.25.1. That loop delivers
+//! publishes of a broken connection after the next one is made, so that a manual acknowledgement can go to the wrong
+//! connection; forgets which QoS 2 messages it has received when a connection ends; drops unacknowledged outgoing publishes
+//! of a session the broker forgot; and refuses acknowledgements when its queue is full. Each of these breaks a promise
+//! of acknowledged means durable. The codecs alone cost 0.10 µs of CPU for a received QoS 0 publish of 64 bytes and 0.14 µs for one of
+//! QoS 1 with its acknowledgement, the event loop 0.33 and 1.7 µs (x86-64, release build).
+//!
+//! A source and a sink never share a connection: acknowledgements would wait behind publishes.
+
+#[allow(dead_code, reason = "the sink is to use the rest")]
+mod codec;
+#[allow(dead_code, reason = "the sink is to use the rest")]
+mod credentials;
+#[allow(dead_code, reason = "the sink is to use the rest")]
+mod packet;
+#[allow(dead_code, reason = "the sink is to use the rest")]
+mod transport;
+#[allow(dead_code, reason = "the sink is to use the rest")]
+mod url;
+
+pub use packet::{LastWill, MqttVersion, Qos};
+pub use url::{BrokerUrl, BrokerUrlError};
