@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::archive::{device, retention, trust};
 use super::arguments::{AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName};
 use super::running_average::{JOB, running_averages};
-use super::{allocator, logging, signals};
+use super::{allocator, logging, publish, signals};
 use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
@@ -33,9 +33,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     signals::watch(stop.clone()).context("cannot watch for signals")?;
     let environment = Environment::with_settings(JOB, settings(arguments)?);
     let averages = running_averages(source(arguments, &environment)?);
-    match &arguments.output {
-        Some(path) => averages.write_to_file(path),
-        None => averages.print(),
+    match (publish::sink(&arguments.publish_options), &arguments.output) {
+        (None, None) => averages.print(),
+        (None, Some(path)) => averages.write_to_file(path),
+        (Some(sink), None) => averages.publish_to_mqtt(sink),
+        (Some(sink), Some(path)) => {
+            let (published, written) = averages.tee();
+            published.publish_to_mqtt(sink);
+            written.write_to_file(path);
+        }
     }
     report(&environment.execute_until(stop)?);
     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! - `url`, `credentials`, `transport`: the way to a broker, plain or through TLS.
 //! - `packet`, `codec`: packets of both versions in one type, read and written by the public codecs of `rumqttc`.
+//! - `publisher`: the session of a client that publishes; `backoff`: how often a broker is tried.
 //!
 //! A session is a state machine of our own around those codecs, not the event loop of `rumqttc` 0.25.1. That loop delivers
 //! publishes of a broken connection after the next one is made, so that a manual acknowledgement can go to the wrong
@@ -12,16 +13,24 @@
 //!
 //! A source and a sink never share a connection: acknowledgements would wait behind publishes.
 
-#[allow(dead_code, reason = "the sink is to use the rest")]
+mod backoff;
+#[allow(dead_code, reason = "the source is to use the rest")]
 mod codec;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod credentials;
-#[allow(dead_code, reason = "the sink is to use the rest")]
+#[allow(dead_code, reason = "the source is to use the rest")]
 mod packet;
-#[allow(dead_code, reason = "the sink is to use the rest")]
+mod publisher;
 mod transport;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod url;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use codec::{Codec, CodecError};
+pub(crate) use credentials::{Credentials, SecretFileError};
+pub(crate) use packet::{BrokerLimits, ConnAck, Connect, PacketId, Refusal, RefusalKind};
+pub(crate) use packet::{Incoming, Outgoing, Publish};
+pub(crate) use publisher::{Again, FlightPhase, Publisher, SessionFate};
+pub(crate) use transport::{ConnectError, IdentityFiles, TlsFiles, Transport};
+pub(crate) use url::PlainTcp;
 
 pub use packet::{LastWill, MqttVersion, Qos};
 pub use url::{BrokerUrl, BrokerUrlError};

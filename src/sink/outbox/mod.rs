@@ -44,14 +44,12 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use block::Block;
 pub(crate) use error::OutboxError;
 pub(crate) use id::{Incarnation, MalformedId, OutputId};
-pub(crate) use inspect::{ListedBlock, Place};
-pub(crate) use outbox::{Counts, InFlight, Lane, Outbox, Output, Phase, Ticket};
-pub(crate) use settings::BYTES_MIN;
-pub(crate) use settings::OutboxSettings;
+pub(crate) use inspect::Place;
+pub(crate) use outbox::{Lane, Outbox, Output, Phase, Ticket};
 pub use settings::WhenFull;
+pub(crate) use settings::{BYTES_MIN, OutboxSettings};
 #[cfg(feature = "sled")]
 pub(crate) use sled_store::SledOutboxStore;
 #[cfg(test)]

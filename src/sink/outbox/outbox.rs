@@ -469,24 +469,6 @@ impl Outbox {
         }
     }
 
-    /// True when a lane has an output.
-    ///
-    /// # Errors
-    /// The store's.
-    pub(crate) fn has_next(&mut self, lane: Lane) -> Result<bool, OutboxError> {
-        Ok(self.next_block(lane)?.is_some())
-    }
-
-    /// Gives back an output that was taken and not sent: the last one of its block.
-    pub(crate) fn put_back(&mut self, output: &Output) {
-        if let Some(open) = self.open.get_mut(&output.block.id)
-            && open.taken == output.position + 1
-        {
-            open.pending.remove(&output.position);
-            open.taken -= 1;
-        }
-    }
-
     /// An output is done with: delivered, or refused for good.
     ///
     /// # Errors

@@ -65,10 +65,10 @@ fn what_is_new_does_not_wait_for_the_backlog() {
     let first = outbox.take(Lane::Backlog).unwrap().unwrap();
     assert_eq!(first.payload(), b"a");
     assert_eq!(drain(&mut outbox, Lane::Live, NOW), ["c"]);
-    outbox.put_back(&first);
-    // Another connection: nothing was acknowledged.
+    outbox.done(first.ticket(), NOW).unwrap();
+    // Another connection.
     outbox.split_lanes();
-    assert_eq!(drain(&mut outbox, Lane::Backlog, NOW), ["a", "b"]);
+    assert_eq!(drain(&mut outbox, Lane::Backlog, NOW), ["b"]);
 }
 
 /// What the broker saw of each output, under what id.
@@ -147,7 +147,7 @@ fn survives_power_cuts(is_exact: bool) {
     let seed = u64::from(std::process::id()) << 20 | u64::from(is_exact);
     println!("seed {seed}");
     let mut random = Random(seed);
-    for _ in 0..60 {
+    for _ in 0..30 {
         let mut store = Arc::new(MemoryOutboxStore::default());
         let (mut seen, mut checkpointed) = (Seen::new(), Offset(0));
         for _ in 0..12 {
@@ -161,7 +161,9 @@ fn survives_power_cuts(is_exact: bool) {
         for old in outbox.in_flight() {
             outbox.complete(old.packet_id, old.output.ticket(), NOW).unwrap();
         }
-        for _ in 0..3 {
+        // Replay goes up to the last batch that is durable in the journal, which every published one is.
+        let journaled = seen.last_key_value().map_or(0, |(id, _)| id.offset.0) + 3;
+        while next.0 <= journaled {
             outbox.admit(next, results(next.0).as_bytes(), NOW).unwrap();
             next = next.next();
         }

@@ -1,6 +1,7 @@
 //! What the scenarios share: the program under test, a server of lines, a plain model, random choices, waiting.
 
 mod averages;
+mod broker;
 mod checkpoints;
 mod descriptors;
 mod job;
@@ -12,12 +13,14 @@ mod remote_place;
 mod replay;
 mod sender;
 mod server;
+mod subscriber;
 mod tree;
 mod volume;
 mod wait;
 mod wall_clock;
 
 pub(crate) use averages::{Averages, lines_of};
+pub(crate) use broker::Broker;
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
@@ -29,6 +32,7 @@ pub(crate) use remote_place::{RemotePlace, wait_until_shipped};
 pub(crate) use replay::{ended, replay, state_hash, tidegate};
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
+pub(crate) use subscriber::{Received, Subscriber};
 pub(crate) use tree::files_below;
 pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until, wait_until_within};
