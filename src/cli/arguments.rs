@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::outbox::OutboxCommand;
+use super::publish::PublishArguments;
 use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval};
 use crate::mqtt::MqttVersion;
@@ -60,6 +62,10 @@ pub enum Command {
 
     /// Look at a journal, also one copied from another device; changes nothing
     Journal(JournalCommand),
+
+    /// Look at the results of a stopped job that wait for their broker, or let delivered ones be sent again
+    #[command(after_help = EXIT_CODES)]
+    Outbox(OutboxCommand),
 
     /// Run the reference job again over its checkpoints and its journal, also those copied from another device
     ///
@@ -373,6 +379,10 @@ pub struct DemoArguments {
     /// Simulated sensors: end after this many readings
     #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
     pub readings: Option<u64>,
+
+    // No doc comment: it would be the help of the command.
+    #[command(flatten)]
+    pub publish_options: PublishArguments,
 
     /// Where state is held and its checkpoints go
     ///

@@ -12,7 +12,7 @@ use super::arguments::{
 };
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
-use super::{allocator, logging, mqtt, signals};
+use super::{allocator, logging, mqtt, publish, signals};
 use crate::checkpoint::{ArchiveError, Connectivity, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
 use crate::runtime::{
@@ -40,9 +40,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         Some(ExactnessName::Sequence) => sequenced_averages(lines),
         _ => running_averages(lines),
     };
-    match &arguments.output {
-        Some(path) => averages.write_to_file(path),
-        None => averages.print(),
+    match (publish::sink(&arguments.publish_options), &arguments.output) {
+        (None, None) => averages.print(),
+        (None, Some(path)) => averages.write_to_file(path),
+        (Some(sink), None) => averages.publish_to_mqtt(sink),
+        (Some(sink), Some(path)) => {
+            let (published, written) = averages.tee();
+            published.publish_to_mqtt(sink);
+            written.write_to_file(path);
+        }
     }
     report(&environment.execute_until(stop)?);
     Ok(())

@@ -9,7 +9,9 @@ mod exit_code;
 mod journal;
 mod logging;
 mod mqtt;
+mod outbox;
 mod progress;
+mod publish;
 mod replay;
 mod restore;
 mod running_average;
@@ -32,6 +34,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Journal(command) => journal::run(&command),
+        Command::Outbox(command) => outbox::run(&command),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Savepoint(arguments) => savepoint::run(&arguments),
         Command::State(command) => state::run(&command),

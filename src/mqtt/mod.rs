@@ -4,6 +4,7 @@
 //! - `packet`, `codec`: packets of both versions in one type, read and written by the public codecs of `rumqttc`.
 //! - `filter`, `backoff`: which topics are asked for, and how often a broker is tried.
 //! - `subscriber`, `received`, `message_table`: the session of a client that subscribes, and what of it is durable.
+//! - `publisher`: the session of a client that publishes.
 //!
 //! A session is a state machine of our own around those codecs, not the event loop of `rumqttc` 0.25.1. That loop delivers
 //! publishes of a broken connection after the next one is made, so that a manual acknowledgement can go to the wrong
@@ -15,13 +16,12 @@
 //! A source and a sink never share a connection: acknowledgements would wait behind publishes.
 
 mod backoff;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod codec;
 mod credentials;
 mod filter;
 mod message_table;
-#[allow(dead_code, reason = "the sink is to use the rest")]
 mod packet;
+mod publisher;
 mod received;
 mod subscriber;
 mod transport;
@@ -35,7 +35,9 @@ pub(crate) use message_table::{
     Event, NewMessage, TableEntry, TableMessage, TableReader, TableWriter, events,
 };
 pub(crate) use packet::{Answer, Incoming, Outgoing, Publish, Unread, UnreadCause};
+pub(crate) use packet::{BrokerLimits, ConnAck, Connect, PacketId, Refusal, RefusalKind};
 pub use packet::{LastWill, MqttVersion, Qos};
+pub(crate) use publisher::{Again, FlightPhase, Publisher, SessionFate};
 pub(crate) use received::ReceivedIds;
 pub(crate) use subscriber::{
     Dropped, Duplicates, Reply, SessionError, SessionFound, Subscriber, Subscription, Taken,

@@ -28,7 +28,7 @@ use super::source_actor::{SourceActor, SourceWiring};
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
-use crate::sink::OpenSink;
+use crate::sink::{OpenSink, SinkEnd};
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
 use crate::stream::{Stage, Topology};
@@ -88,7 +88,7 @@ async fn launch(
     topology: Topology,
     settings: Settings,
     asked: Asked,
-    opened: Opened,
+    mut opened: Opened,
 ) -> Result<JobReport, JobError> {
     let (outcome, ended) = oneshot::channel();
     let metrics = Arc::new(JobMetrics::default());
@@ -145,6 +145,7 @@ async fn launch(
         state: opened.state,
     };
     let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
+    let sink_ends: Vec<_> = opened.sinks.iter_mut().filter_map(|sink| sink.end.take()).collect();
     let gate = if has_journal { Gate::Journal } else { Gate::Open };
     let sinks = launcher.start_sinks(opened.sinks, gate, reserve.as_ref());
     let start_sources = launcher.source_starter(opened.sources, source_stop, &durable);
@@ -173,6 +174,7 @@ async fn launch(
         finish_shipping(&shipper, stop_timeout).await;
         report.shipping = metrics.shipping();
     }
+    end_sinks(sink_ends).await;
     launcher.stop_threads();
     has_ended.cancel();
     if let Some(serving) = serving
@@ -182,6 +184,15 @@ async fn launch(
     }
     drop(opened.lock);
     outcome
+}
+
+/// Lets sinks bring away what they can; also those of a job that failed.
+async fn end_sinks(ends: Vec<Box<dyn SinkEnd>>) {
+    for mut end in ends {
+        if tokio::task::spawn_blocking(move || end.end()).await.is_err() {
+            tracing::error!("a sink panicked at its end");
+        }
+    }
 }
 
 /// Gives the last checkpoint a little time to reach the remote.

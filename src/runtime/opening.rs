@@ -6,7 +6,7 @@
 //!   manifests/ parts/    checkpoints (see `checkpoint::spool`)
 //!   journal/      segments (see `journal`)
 //!   reserve       disk kept for a start and a stop on a full disk (see `reserve`)
-//!   sinks/        what sinks remember (see `sink::print`)
+//!   sinks/        what sinks remember (see `sink::print`, `sink::mqtt`)
 //!   dead-letter.jsonl    frames no operator could bear, and refused records
 //!   quarantine/   damaged manifests and segments
 //!   remote/       what is remembered of the remote, and what a restore fetches (see `checkpoint::archive`)
@@ -44,8 +44,8 @@ use crate::checkpoint::{
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
 use crate::journal::{JournalError, JournalWriter, Recovered, SegmentFormat, SegmentSettings, recover};
-use crate::sink::OpenSink;
 use crate::sink::dead_letter::DeadLetters;
+use crate::sink::{OpenSink, OutputNumbers, SinkStart};
 use crate::source::{OpenSource, Place, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
@@ -137,6 +137,11 @@ fn open_once(
     disk: &Arc<dyn Disk>,
     reserve: Option<&Reserve>,
 ) -> Result<Opened, JobError> {
+    let keeps_numbers = settings.backend.directory().is_some() && settings.journal.is_some();
+    let numbers = if keeps_numbers { OutputNumbers::Kept } else { OutputNumbers::Lost };
+    for sink in &topology.sinks {
+        sink.spec.check(numbers).map_err(JobError::Configuration)?;
+    }
     let savepoint = SavepointStart::read(topology, settings, disk)?;
     let directory = settings.backend.directory().map(|directory| directory.join(&topology.job));
     let folder = settings.data_directory().map(|directory| directory.join(&topology.job));
@@ -493,7 +498,7 @@ fn open_sinks(
             .and_then(|contents| contents.manifest.sinks.iter().find(|position| position.sink == name));
         let mut opened = sink
             .spec
-            .open(disk, remembered.as_deref(), restored)
+            .open(&SinkStart { job: &topology.job, disk, positions: remembered.as_deref(), restored, last })
             .map_err(|source| JobError::Sink { sink: name, source })?;
         // After a declared loss the offsets behind it are given again.
         opened.delivered = opened.delivered.min(last);

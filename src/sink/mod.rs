@@ -2,14 +2,18 @@
 //!
 //! A sink knows through which batch it has delivered. A batch that is replayed behind a restart or a rewind is
 //! recognised by its offset and not delivered again: a file is cut to the length the checkpoint names and written on
-//! from there, standard output keeps a log of its position.
+//! from there, standard output keeps a log of its position, an MQTT sink has its outbox.
 
 pub(crate) mod dead_letter;
 mod file;
 mod memory;
+pub(crate) mod mqtt;
+pub(crate) mod outbox;
 mod print;
 
 pub use memory::Collected;
+pub use mqtt::MqttPublish;
+pub use outbox::WhenFull;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -44,12 +48,42 @@ pub(crate) enum SinkSpec {
     File(PathBuf),
     /// Lines kept in memory.
     Memory(Collected),
+    /// Messages at an MQTT broker.
+    Mqtt(Box<MqttPublish>),
+}
+
+/// Whether the batches of a job keep their numbers over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OutputNumbers {
+    /// There is a journal.
+    Kept,
+    Lost,
+}
+
+/// What a sink is opened with.
+pub(crate) struct SinkStart<'a> {
+    pub(crate) job: &'a str,
+    pub(crate) disk: &'a Arc<dyn Disk>,
+    /// A directory for what the sink must remember besides.
+    pub(crate) positions: Option<&'a Path>,
+    /// Where the checkpoint left it.
+    pub(crate) restored: Option<&'a SinkPosition>,
+    /// The last batch there is; the offsets behind it are given again.
+    pub(crate) last: Offset,
+}
+
+/// What a sink does when its job has ended.
+pub(crate) trait SinkEnd: Send {
+    /// Brings away what it can, for a few seconds at most. Blocks.
+    fn end(&mut self);
 }
 
 /// A sink that is ready, and the batch through which it has delivered.
 pub(crate) struct OpenSink {
     pub(crate) writer: Box<dyn SinkWriter>,
     pub(crate) delivered: Offset,
+    /// Taken when the job ends.
+    pub(crate) end: Option<Box<dyn SinkEnd>>,
 }
 
 impl SinkSpec {
@@ -58,27 +92,47 @@ impl SinkSpec {
             Self::Print => "print".to_owned(),
             Self::File(path) => format!("file {}", path.display()),
             Self::Memory(_) => "memory".to_owned(),
+            Self::Mqtt(publish) => format!("mqtt {}", publish.topic()),
         }
     }
 
-    /// Opens the sink where the checkpoint left it. `positions` is a directory for what it must remember besides.
+    /// Whether the sink can be had by a job that keeps its outputs' numbers, or not.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(crate) fn check(&self, numbers: OutputNumbers) -> Result<(), String> {
+        let Self::Mqtt(publish) = self else { return Ok(()) };
+        if cfg!(not(feature = "sled")) {
+            return Err(
+                "this program was built without sled, which holds the outbox of an MQTT sink".to_owned()
+            );
+        }
+        if numbers == OutputNumbers::Lost {
+            return Err(
+                "an MQTT sink needs a data directory and a journal: without them an output has no lasting id"
+                    .to_owned(),
+            );
+        }
+        publish.check().map(drop)
+    }
+
+    /// Opens the sink where the checkpoint left it.
     ///
     /// # Errors
     /// The operating system's when a file cannot be opened or cut.
-    pub(crate) fn open(
-        &self,
-        disk: &Arc<dyn Disk>,
-        positions: Option<&Path>,
-        restored: Option<&SinkPosition>,
-    ) -> io::Result<OpenSink> {
+    pub(crate) fn open(&self, start: &SinkStart<'_>) -> io::Result<OpenSink> {
+        let SinkStart { disk, positions, restored, .. } = *start;
         let delivered = restored.map_or(Offset(0), |position| position.delivered);
         match self {
             Self::Print => print::open(disk, positions, delivered),
             Self::File(path) => {
                 let writer = file::FileWriter::open(Arc::clone(disk), path, restored.map(|from| from.bytes))?;
-                Ok(OpenSink { writer: Box::new(writer), delivered })
+                Ok(OpenSink { writer: Box::new(writer), delivered, end: None })
             }
-            Self::Memory(collected) => Ok(OpenSink { writer: Box::new(collected.clone()), delivered }),
+            Self::Memory(collected) => {
+                Ok(OpenSink { writer: Box::new(collected.clone()), delivered, end: None })
+            }
+            Self::Mqtt(publish) => mqtt::open(publish, start),
         }
     }
 }

@@ -20,10 +20,14 @@ const ENTRY_BYTES: usize = 12;
 /// Opens standard output, with the log in `positions`.
 pub(super) fn open(disk: &Arc<dyn Disk>, positions: Option<&Path>, restored: Offset) -> io::Result<OpenSink> {
     let Some(directory) = positions else {
-        return Ok(OpenSink { writer: Box::new(PrintWriter { log: None }), delivered: restored });
+        return Ok(OpenSink { writer: Box::new(PrintWriter { log: None }), delivered: restored, end: None });
     };
     let (log, logged) = PositionLog::open(Arc::clone(disk), directory)?;
-    Ok(OpenSink { writer: Box::new(PrintWriter { log: Some(log) }), delivered: restored.max(logged) })
+    Ok(OpenSink {
+        writer: Box::new(PrintWriter { log: Some(log) }),
+        delivered: restored.max(logged),
+        end: None,
+    })
 }
 
 /// Writes to standard output.

@@ -13,7 +13,7 @@ use crate::operator::{
     AssignTimestamps, Collector, Copies, Encode, Filter, FlatMap, Map, StreamTime, WatermarkStrategy,
 };
 use crate::runtime::Timestamp;
-use crate::sink::{Collected, SinkSpec};
+use crate::sink::{Collected, MqttPublish, SinkSpec};
 use crate::state::Key;
 
 /// A stream of records of type `T`.
@@ -157,6 +157,14 @@ impl<T: Send + 'static> DataStream<T> {
         T: Line,
     {
         self.write_with(SinkSpec::File(path.into()), T::append_to);
+    }
+
+    /// Publishes each record as a message at an MQTT broker; without a line end.
+    pub fn publish_to_mqtt(self, publish: MqttPublish)
+    where
+        T: Line,
+    {
+        self.write_with(SinkSpec::Mqtt(Box::new(publish)), T::append_to);
     }
 
     /// Keeps each record as a line in memory.

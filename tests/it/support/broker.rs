@@ -31,7 +31,7 @@ impl Broker {
     pub(crate) fn start_with(configuration: &str, prepare: impl FnOnce(&Path)) -> Option<Self> {
         let is_there = |program: &&str| Command::new(program).arg("-h").output().is_ok();
         let Some(program) = PROGRAMS.into_iter().find(is_there) else {
-            println!("skipped: there is no mosquitto; `make broker-tools` installs it");
+            super::skip("MQTT", "there is no mosquitto; `make broker-tools` installs it");
             return None;
         };
         let directory = tempfile::tempdir().unwrap();

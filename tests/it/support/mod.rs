@@ -24,6 +24,7 @@ mod server;
 #[cfg(feature = "remotes")]
 mod servers;
 mod skip;
+mod subscriber;
 mod tree;
 mod volume;
 mod wait;
@@ -53,6 +54,7 @@ pub(crate) use server::{LineServer, send};
 #[cfg(feature = "remotes")]
 pub(crate) use servers::{Kind, RemoteServer};
 pub(crate) use skip::skip;
+pub(crate) use subscriber::{Received, Subscriber};
 pub(crate) use tree::files_below;
 pub(crate) use volume::Volume;
 pub(crate) use wait::{WAIT_MAX, wait_until, wait_until_within};

@@ -1,0 +1,592 @@
+//! The connection: takes outputs out of the outbox and publishes them, on a thread of its own.
+//!
+//! One connection after the other, with growing pauses. A connection that brings nothing for [`SILENCE_MAX`] though it should is
+//! given up. Of the backlog at most so many outputs leave in a second; what has come in since the connection was made goes
+//! before it, but for every eighth output.
+//!
+//! With QoS 2 the outbox is flushed once before a group of publishes leaves and once before their releases do.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{sleep, timeout};
+
+use super::place::now;
+use super::settings::CheckedPublish;
+use super::topic::TopicError;
+use super::{DRAIN_MAX, SharedOutbox, store_failed};
+use crate::mqtt::{
+    Again, Backoff, BrokerLimits, Codec, CodecError, ConnAck, Connect, ConnectError, Credentials,
+    FlightPhase, Incoming, MqttVersion, Outgoing, PacketId, Publish, Publisher, Qos, Refusal, RefusalKind,
+    SecretFileError, SessionFate, Transport,
+};
+use crate::sink::outbox::{Lane, OutboxError, Output, Phase, Ticket, columns};
+
+/// Bytes that wait to be written, at most, before more is taken out of the outbox.
+const OUT_BYTES: usize = 64 << 10;
+/// Room for what is read at once, in bytes.
+const READ_BYTES: usize = 16 << 10;
+/// Longest packet from the broker; it only answers.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Bytes of payload in flight, at most.
+const IN_FLIGHT_BYTES_MAX: usize = 256 << 10;
+/// Time in which the broker must answer a connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Keep-alive that is asked for.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Longest time without a byte from the broker while it owes an answer.
+const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long the broker keeps the session without a connection.
+const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time between two looks at what is due.
+const TICK: Duration = Duration::from_millis(100);
+/// One of so many outputs is of the backlog while there are new ones.
+const BACKLOG_SHARE: u32 = 8;
+/// Name of the user property with the output's id.
+const ID_PROPERTY: &str = "tidegate-output-id";
+/// Name of the user property with the number of outputs in a summary.
+const FOLDED_PROPERTY: &str = "tidegate-folded";
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    NotConnected(#[from] ConnectError),
+    #[error("{0}")]
+    NoCredentials(#[from] SecretFileError),
+    #[error("the broker does not answer")]
+    Silent,
+    #[error("the broker closed the connection")]
+    Closed,
+    #[error("the connection broke: {0}")]
+    Broken(#[from] io::Error),
+    #[error("{0}")]
+    NotMqtt(#[from] CodecError),
+    #[error("the broker refuses: {0}")]
+    Refused(Refusal),
+    #[error("the broker takes at most QoS {}", .0.level())]
+    QosTooHigh(Qos),
+    #[error("{0}")]
+    Outbox(#[from] OutboxError),
+    #[error("the job ends")]
+    Stopping,
+}
+
+/// Why an output is not published.
+#[derive(Debug, thiserror::Error)]
+enum Unpublishable {
+    #[error("{0}")]
+    Topic(#[from] TopicError),
+    #[error("its packet would be longer than the {0} bytes the broker takes")]
+    TooLarge(u32),
+}
+
+/// Empties an outbox.
+pub(super) struct Delivery {
+    shared: Arc<SharedOutbox>,
+    settings: CheckedPublish,
+    job: String,
+    client_id: String,
+    publisher: Publisher<Output>,
+    in_flight_bytes: usize,
+    /// Outputs of the backlog that may leave now.
+    tokens: f64,
+    refilled: Instant,
+    /// Outputs since the last one of the backlog.
+    since_backlog: u32,
+    /// Written with QoS 0, not on the connection yet.
+    written: Vec<Ticket>,
+    has_reported_refusal: bool,
+}
+
+/// One connection.
+struct Link {
+    codec: Codec,
+    limits: BrokerLimits,
+    out: BytesMut,
+    last_heard: Instant,
+    last_sent: Instant,
+    is_ping_out: bool,
+}
+
+impl Delivery {
+    pub(super) fn new(
+        shared: Arc<SharedOutbox>,
+        settings: CheckedPublish,
+        job: String,
+        client_id: String,
+    ) -> Self {
+        let mut publisher = Publisher::new(settings.window);
+        let mut in_flight_bytes = 0;
+        for old in shared.lock().in_flight() {
+            let phase = match old.phase {
+                Phase::Published => FlightPhase::Published,
+                Phase::Received => FlightPhase::Received,
+            };
+            in_flight_bytes += old.output.payload().len();
+            publisher.restore(old.packet_id, phase, old.output);
+        }
+        Self {
+            shared,
+            settings,
+            job,
+            client_id,
+            publisher,
+            in_flight_bytes,
+            tokens: 0.0,
+            refilled: Instant::now(),
+            since_backlog: 0,
+            written: Vec::new(),
+            has_reported_refusal: false,
+        }
+    }
+
+    /// Publishes until the job ends.
+    pub(super) fn run(mut self) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.connections()),
+            Err(error) => tracing::error!(%error, "cannot publish: outputs wait in the outbox"),
+        }
+    }
+
+    async fn connections(&mut self) {
+        let stop = self.shared.stop.clone();
+        let mut backoff = Backoff::default();
+        let mut last_reason = String::new();
+        while !stop.is_cancelled() {
+            let begun = Instant::now();
+            let (end, was_connected) = self.one_connection().await;
+            self.forget_connection();
+            if was_connected {
+                backoff.connected_for(begun.elapsed());
+                last_reason.clear();
+            }
+            match end {
+                End::Stopping => return,
+                End::Outbox(error) => return store_failed(&self.shared, &error),
+                _ => {}
+            }
+            let (reason, pause) = (end.to_string(), backoff.pause());
+            // The first of its kind is news, its repetitions are not.
+            if reason == last_reason {
+                tracing::debug!(broker = %self.settings.url, reason, ?pause, "trying again");
+            } else {
+                tracing::warn!(broker = %self.settings.url, reason, ?pause, "outputs wait in the outbox: trying again");
+            }
+            last_reason = reason;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wait_and_expire(pause) => {}
+            }
+        }
+    }
+
+    /// What is too old goes also while there is no connection.
+    async fn wait_and_expire(&self, pause: Duration) {
+        sleep(pause).await;
+        if let Err(error) = self.shared.lock().expire(now()) {
+            store_failed(&self.shared, &error);
+        }
+    }
+
+    /// What left with QoS 0 and was not written is lost, as QoS 0 may.
+    fn forget_connection(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        let mut outbox = self.shared.lock();
+        for ticket in written {
+            if let Err(error) = outbox.done(ticket, now()) {
+                return store_failed(&self.shared, &error);
+            }
+        }
+    }
+
+    async fn one_connection(&mut self) -> (End, bool) {
+        let stop = self.shared.stop.clone();
+        let connected = tokio::select! {
+            () = stop.cancelled() => Err(End::Stopping),
+            connected = self.connect() => connected,
+        };
+        match connected {
+            Ok((transport, link, received)) => {
+                tracing::info!(broker = %self.settings.url, client_id = self.client_id, "publishing");
+                let end = self.serve(transport, link, received).await;
+                (end.map_or_else(|end| end, |()| End::Stopping), true)
+            }
+            Err(end) => (end, false),
+        }
+    }
+
+    /// Makes a connection the broker has accepted.
+    async fn connect(&mut self) -> Result<(Transport, Link, BytesMut), End> {
+        let login = match &self.settings.credentials {
+            Some(path) => {
+                let Credentials { user, password } = Credentials::read(path)?;
+                Some((user, password))
+            }
+            None => None,
+        };
+        let mut transport = Transport::connect(&self.settings.url, &self.settings.tls).await?;
+        let mut codec = Codec::new(MqttVersion::V5, ANSWER_BYTES_MAX);
+        let mut out = BytesMut::new();
+        let connect = Connect {
+            client_id: self.client_id.clone(),
+            clean_start: false,
+            keep_alive_seconds: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
+            session_expiry_seconds: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
+            receive_maximum: None,
+            login,
+            last_will: None,
+        };
+        codec.write(Outgoing::Connect(&connect), &mut out)?;
+        transport.write_all(&out).await?;
+        transport.flush().await?;
+        let mut received = BytesMut::with_capacity(READ_BYTES);
+        let answer = timeout(ANSWER_TIMEOUT, async {
+            loop {
+                if let Some(packet) = codec.read(&mut received)? {
+                    return Ok::<_, End>(packet);
+                }
+                if transport.read_buf(&mut received).await? == 0 {
+                    return Err(End::Closed);
+                }
+            }
+        });
+        let ack = match answer.await.map_err(|_| End::Silent)?? {
+            Incoming::ConnAck(Ok(ack)) => ack,
+            Incoming::ConnAck(Err(refusal)) => return Err(End::Refused(refusal)),
+            Incoming::Disconnect(refusal) => return Err(End::Refused(refusal)),
+            _ => return Err(End::Closed),
+        };
+        self.begin_session(&ack)?;
+        out.clear();
+        let heard = Instant::now();
+        let link =
+            Link { codec, limits: ack.limits, out, last_heard: heard, last_sent: heard, is_ping_out: false };
+        Ok((transport, link, received))
+    }
+
+    fn begin_session(&mut self, ack: &ConnAck) -> Result<(), End> {
+        if ack.limits.qos_max < self.settings.qos {
+            return Err(End::QosTooHigh(ack.limits.qos_max));
+        }
+        let fate = if ack.session_present { SessionFate::Kept } else { SessionFate::Lost };
+        let in_flight = self.publisher.in_flight();
+        let mut outbox = self.shared.lock();
+        let in_doubt = self.publisher.connected(fate, ack.limits.receive_maximum);
+        let in_doubt_count = in_doubt.len();
+        for (packet_id, output) in in_doubt {
+            outbox.write_in_flight(packet_id, output.ticket(), Phase::Published)?;
+        }
+        if fate == SessionFate::Lost && in_flight > 0 && self.settings.qos == Qos::ExactlyOnce {
+            tracing::warn!(
+                in_flight,
+                received = in_doubt_count,
+                "the broker has forgotten the session: what was in flight is published again and may arrive twice"
+            );
+        }
+        outbox.split_lanes();
+        drop(outbox);
+        self.shared.store.flush().map_err(OutboxError::from)?;
+        self.tokens = 0.0;
+        self.refilled = Instant::now();
+        Ok(())
+    }
+
+    /// Serves a connection until it fails or the job ends.
+    async fn serve(
+        &mut self,
+        transport: Transport,
+        mut link: Link,
+        mut received: BytesMut,
+    ) -> Result<(), End> {
+        let stop = self.shared.stop.clone();
+        let shared = Arc::clone(&self.shared);
+        let (mut reader, mut writer) = tokio::io::split(transport);
+        let mut ends_at: Option<Instant> = None;
+        loop {
+            self.take_in(&mut received, &mut link)?;
+            let has_left = self.fill(&mut link, ends_at.is_some())?;
+            if let Some(ends_at) = ends_at
+                && (has_left || Instant::now() >= ends_at)
+            {
+                link.codec.write(Outgoing::Disconnect, &mut link.out)?;
+                // The broker may have gone; all that is owed to it is this goodbye.
+                drop(timeout(ANSWER_TIMEOUT, writer.write_all(&link.out)).await);
+                drop(timeout(ANSWER_TIMEOUT, writer.shutdown()).await);
+                return Ok(());
+            }
+            self.keep_alive(&mut link)?;
+            tokio::select! {
+                read = reader.read_buf(&mut received) => {
+                    if read? == 0 {
+                        return Err(End::Closed);
+                    }
+                    link.last_heard = Instant::now();
+                }
+                written = writer.write_buf(&mut link.out), if !link.out.is_empty() => {
+                    if written? == 0 {
+                        return Err(End::Closed);
+                    }
+                    link.last_sent = Instant::now();
+                    if link.out.is_empty() {
+                        writer.flush().await?;
+                        self.settle_written()?;
+                    }
+                }
+                () = shared.has_more.notified() => {}
+                () = sleep(TICK) => self.shared.lock().expire(now())?,
+                () = stop.cancelled(), if ends_at.is_none() => ends_at = Some(Instant::now() + DRAIN_MAX),
+            }
+        }
+    }
+
+    /// Asks for a sign of life when it has been quiet, and gives the connection up when none comes.
+    fn keep_alive(&mut self, link: &mut Link) -> Result<(), End> {
+        let is_owed = link.is_ping_out || self.publisher.in_flight() > 0;
+        if is_owed && link.last_heard.elapsed() > SILENCE_MAX && link.last_sent.elapsed() > SILENCE_MAX / 2 {
+            return Err(End::Silent);
+        }
+        if !link.is_ping_out && link.last_sent.max(link.last_heard).elapsed() > KEEP_ALIVE / 2 {
+            link.is_ping_out = true;
+            link.last_sent = Instant::now();
+            link.codec.write(Outgoing::PingReq, &mut link.out)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in all answers there are; the outbox learns of them in one go.
+    fn take_in(&mut self, received: &mut BytesMut, link: &mut Link) -> Result<(), End> {
+        let shared = Arc::clone(&self.shared);
+        let mut outbox = shared.lock();
+        let now = now();
+        let mut releases: Vec<PacketId> = Vec::new();
+        let mut outcome = Ok(());
+        while let Some(packet) = link.codec.read(received)? {
+            match packet {
+                Incoming::PubAck(packet_id, Ok(())) => {
+                    if let Some(output) = self.publisher.acknowledged(packet_id) {
+                        self.in_flight_bytes -= output.payload().len();
+                        outbox.done(output.ticket(), now)?;
+                    }
+                }
+                Incoming::PubRec(packet_id, Ok(())) => {
+                    if let Some(output) = self.publisher.received(packet_id) {
+                        outbox.write_in_flight(packet_id, output.ticket(), Phase::Received)?;
+                    }
+                    releases.push(packet_id);
+                }
+                Incoming::PubComp(packet_id) => {
+                    if let Some(output) = self.publisher.completed(packet_id) {
+                        self.in_flight_bytes -= output.payload().len();
+                        outbox.complete(packet_id, output.ticket(), now)?;
+                    }
+                }
+                Incoming::PubAck(packet_id, Err(refusal)) | Incoming::PubRec(packet_id, Err(refusal)) => {
+                    if refusal.kind == RefusalKind::Temporary {
+                        outcome = Err(End::Refused(refusal));
+                        break;
+                    }
+                    if let Some((qos, output)) = self.publisher.refused(packet_id) {
+                        self.in_flight_bytes -= output.payload().len();
+                        report_refused(&mut self.has_reported_refusal, &output, &refusal);
+                        outbox.refused(output.ticket(), now)?;
+                        if qos == Qos::ExactlyOnce {
+                            outbox.complete(packet_id, output.ticket(), now)?;
+                        }
+                    }
+                }
+                Incoming::PingResp => link.is_ping_out = false,
+                Incoming::Disconnect(refusal) => {
+                    outcome = Err(End::Refused(refusal));
+                    break;
+                }
+                // Nothing was asked for that these would answer.
+                Incoming::ConnAck(_)
+                | Incoming::Publish(_)
+                | Incoming::Unread(_)
+                | Incoming::PubRel(_)
+                | Incoming::SubAck(..)
+                | Incoming::UnsubAck(_) => {}
+            }
+        }
+        outbox.write_progress()?;
+        drop(outbox);
+        if !releases.is_empty() {
+            self.shared.store.flush().map_err(OutboxError::from)?;
+            for packet_id in releases {
+                link.codec.write(Outgoing::PubRel(packet_id), &mut link.out)?;
+            }
+        }
+        outcome
+    }
+
+    /// Lets outputs leave as far as there is room. Returns whether all have left and been answered.
+    fn fill(&mut self, link: &mut Link, is_ending: bool) -> Result<bool, End> {
+        let shared = Arc::clone(&self.shared);
+        self.refill();
+        while link.out.len() < OUT_BYTES {
+            match self.publisher.again() {
+                Some(Again::Release { packet_id }) => {
+                    link.codec.write(Outgoing::PubRel(packet_id), &mut link.out)?;
+                }
+                Some(Again::Publish { packet_id, qos, is_duplicate, message }) => {
+                    let publish = packet(&self.settings, &self.job, message, link.limits);
+                    match publish {
+                        Ok(publish) => {
+                            let publish = Publish { qos, packet_id, is_duplicate, ..publish };
+                            link.codec.write(Outgoing::Publish(&publish), &mut link.out)?;
+                        }
+                        Err(error) => {
+                            report_refused(&mut self.has_reported_refusal, message, &error);
+                            let ticket = message.ticket();
+                            let mut outbox = shared.lock();
+                            outbox.refused(ticket, now())?;
+                            outbox.complete(packet_id, ticket, now())?;
+                            drop(outbox);
+                            self.publisher.refused(packet_id);
+                        }
+                    }
+                }
+                None => break,
+            }
+        }
+        let mut ready: Vec<(PacketId, Publish)> = Vec::new();
+        let mut bytes = link.out.len();
+        let mut outbox = shared.lock();
+        while bytes < OUT_BYTES
+            && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+            && (self.settings.qos == Qos::AtMostOnce || self.publisher.room() > 0)
+        {
+            let Some(output) = self.next_output(&mut outbox, is_ending)? else { break };
+            let ticket = output.ticket();
+            let publish = match packet(&self.settings, &self.job, &output, link.limits) {
+                Ok(publish) => publish,
+                Err(error) => {
+                    report_refused(&mut self.has_reported_refusal, &output, &error);
+                    outbox.refused(ticket, now())?;
+                    continue;
+                }
+            };
+            bytes += publish.payload.len() + publish.topic.len();
+            let packet_id = if self.settings.qos == Qos::AtMostOnce {
+                self.written.push(ticket);
+                0
+            } else {
+                self.in_flight_bytes += output.payload().len();
+                self.publisher.publish(self.settings.qos, output)
+            };
+            if self.settings.qos == Qos::ExactlyOnce {
+                outbox.write_in_flight(packet_id, ticket, Phase::Published)?;
+            }
+            ready.push((packet_id, publish));
+        }
+        let has_left = self.publisher.in_flight() == 0
+            && link.out.is_empty()
+            && ready.is_empty()
+            && outbox.waiting() == 0;
+        drop(outbox);
+        if self.settings.qos == Qos::ExactlyOnce && !ready.is_empty() {
+            self.shared.store.flush().map_err(OutboxError::from)?;
+        }
+        for (packet_id, publish) in ready {
+            let publish = Publish { packet_id, ..publish };
+            link.codec.write(Outgoing::Publish(&publish), &mut link.out)?;
+        }
+        Ok(has_left)
+    }
+
+    /// The next output: a new one, or one of the backlog when it is its turn.
+    fn next_output(
+        &mut self,
+        outbox: &mut crate::sink::outbox::Outbox,
+        is_ending: bool,
+    ) -> Result<Option<Output>, OutboxError> {
+        let may_take_backlog = self.tokens >= 1.0 || is_ending;
+        if may_take_backlog && self.since_backlog >= BACKLOG_SHARE {
+            self.since_backlog = 0;
+            if let Some(output) = outbox.take(Lane::Backlog)? {
+                self.tokens -= 1.0;
+                return Ok(Some(output));
+            }
+        }
+        if let Some(output) = outbox.take(Lane::Live)? {
+            self.since_backlog += 1;
+            return Ok(Some(output));
+        }
+        if may_take_backlog && let Some(output) = outbox.take(Lane::Backlog)? {
+            self.tokens -= 1.0;
+            return Ok(Some(output));
+        }
+        Ok(None)
+    }
+
+    /// Gives the backlog its share of time: what is not used within a tenth of a second is lost.
+    fn refill(&mut self) {
+        let rate = f64::from(self.settings.backlog_rate);
+        let elapsed = self.refilled.elapsed();
+        self.refilled += elapsed;
+        self.tokens = (self.tokens + rate * elapsed.as_secs_f64()).clamp(-1.0, (rate / 5.0).max(1.0));
+    }
+
+    /// What left with QoS 0 is on the connection: it is done with.
+    fn settle_written(&mut self) -> Result<(), OutboxError> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        let mut outbox = self.shared.lock();
+        let now = now();
+        for ticket in self.written.drain(..) {
+            outbox.done(ticket, now)?;
+        }
+        outbox.write_progress()
+    }
+}
+
+/// The message of an output, without an identifier.
+fn packet(
+    settings: &CheckedPublish,
+    job: &str,
+    output: &Output,
+    limits: BrokerLimits,
+) -> Result<Publish, Unpublishable> {
+    let payload = output.payload();
+    let id = output.id();
+    let mut user_properties = vec![(ID_PROPERTY.to_owned(), format!("{job}/{id}"))];
+    let topic = match output.summary() {
+        Some(summary) => {
+            user_properties.push((FOLDED_PROPERTY.to_owned(), summary.count.to_string()));
+            settings.topic.topic(&[&summary.key])?
+        }
+        None => settings.topic.topic(&columns(&String::from_utf8_lossy(payload)))?,
+    };
+    // Fixed header, identifier, lengths.
+    let besides =
+        32 + user_properties.iter().map(|(name, value)| name.len() + value.len() + 5).sum::<usize>();
+    let bytes = payload.len() + topic.len() + besides;
+    if let Some(bytes_max) = limits.packet_bytes_max
+        && bytes > bytes_max as usize
+    {
+        return Err(Unpublishable::TooLarge(bytes_max));
+    }
+    Ok(Publish {
+        is_duplicate: false,
+        qos: settings.qos,
+        is_retained: settings.is_retained,
+        topic: Bytes::from(topic),
+        packet_id: 0,
+        payload: Bytes::copy_from_slice(payload),
+        user_properties,
+    })
+}
+
+/// Says the first time, and counts every time, that an output cannot be delivered.
+fn report_refused(has_reported: &mut bool, output: &Output, reason: &dyn std::fmt::Display) {
+    if !std::mem::replace(has_reported, true) {
+        tracing::error!(output = %output.id(), %reason, "an output cannot be delivered and is passed over; further ones are only counted");
+    }
+}
