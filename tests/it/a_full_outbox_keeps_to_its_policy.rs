@@ -70,7 +70,7 @@ fn what_was_delivered_can_be_sent_again() {
     Demo::run_on("1 1\n1 3\n1 5\n", publishing);
     let first = subscriber.wait_for("both outputs", |received| received.len() == 2);
     let place = directory.path().to_str().unwrap();
-    let listed = tidegate(&["outbox", "list", place]).in_order();
+    let listed = tidegate(["outbox", "list", place]).in_order();
     assert!(
         listed.stdout.contains("delivered") && listed.stdout.contains("0 outputs wait"),
         "{}",
@@ -78,7 +78,7 @@ fn what_was_delivered_can_be_sent_again() {
     );
     let (job, incarnation, offset, index) = &first[1].id;
     let id = format!("{job}/{incarnation}/{offset}/{index}");
-    let resent = tidegate(&["outbox", "resend", place, "--from", &id]).in_order();
+    let resent = tidegate(["outbox", "resend", place, "--from", &id]).in_order();
     assert!(resent.stdout.contains("1 outputs wait again"), "{}", resent.stdout);
     Demo::run_on("", publishing);
     let received = subscriber.wait_for("one output again", |received| received.len() == 3);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::block::Block;
 use super::error::OutboxError;
 use super::id::OutputId;
-use super::outbox::{DELIVERED, Outbox, WAITING, id_of, key};
+use super::queue::{DELIVERED, Outbox, WAITING, id_of, key};
 use crate::runtime::Timestamp;
 
 /// Where a block is.

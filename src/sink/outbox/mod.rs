@@ -1,7 +1,7 @@
 //! The outbox: outputs of a sink wait on disk until they are delivered.
 //!
 //! - `id`: which output of which life of a job. - `block`: what is stored. - `store`, `sled_store`: where.
-//! - `outbox`: what comes in, what goes out, what is done with. - `room`: what is done when it is full, or outputs are old.
+//! - `queue`: what comes in, what goes out, what is done with. - `room`: what is done when it is full, or outputs are old.
 //! - `summary`: many numeric outputs in one. - `inspect`: what it holds, for people.
 //!
 //! A plain state machine on a sorted map; it knows no sockets, no threads and no clock. Entries by the first byte of their key:
@@ -34,7 +34,7 @@ mod block;
 mod error;
 mod id;
 mod inspect;
-mod outbox;
+mod queue;
 mod room;
 mod settings;
 #[cfg(feature = "sled")]
@@ -47,7 +47,7 @@ mod tests;
 pub(crate) use error::OutboxError;
 pub(crate) use id::{Incarnation, MalformedId, OutputId};
 pub(crate) use inspect::Place;
-pub(crate) use outbox::{Lane, Outbox, Output, Phase, Ticket};
+pub(crate) use queue::{Lane, Outbox, Output, Phase, Ticket};
 pub use settings::WhenFull;
 pub(crate) use settings::{BYTES_MIN, OutboxSettings};
 #[cfg(feature = "sled")]

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::block::{self, Folded, FoldedContent, FoldedEntry};
 use super::error::OutboxError;
 use super::id::OutputId;
-use super::outbox::{BLOCK_OVERHEAD_BYTES, DELIVERED, Outbox, WAITING, id_of, key};
+use super::queue::{BLOCK_OVERHEAD_BYTES, DELIVERED, Outbox, WAITING, id_of, key};
 use super::settings::WhenFull;
 use super::summary::Folding;
 use crate::runtime::Timestamp;

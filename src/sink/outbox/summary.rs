@@ -74,13 +74,16 @@ pub(crate) fn columns(line: &str) -> Vec<&str> {
     }
 }
 
+/// An output that is not numeric.
+pub(super) type KeptLine = (OutputId, Vec<u8>);
+
 /// Folds outputs.
 #[derive(Debug, Default)]
 pub(super) struct Folding {
     bucket_ms: i64,
     /// By key and bucket, with the id of the first output.
     summaries: BTreeMap<(String, i64), (OutputId, Summary)>,
-    kept: Vec<(OutputId, Vec<u8>)>,
+    kept: Vec<KeptLine>,
     /// Numeric outputs that were taken in.
     pub(super) folded: u64,
 }
@@ -108,8 +111,8 @@ impl Folding {
         }
     }
 
-    /// What was folded, by id.
-    pub(super) fn finish(self) -> (Vec<(OutputId, Summary)>, Vec<(OutputId, Vec<u8>)>) {
+    /// The summaries, and what was kept, each with the id of its first output.
+    pub(super) fn finish(self) -> (Vec<(OutputId, Summary)>, Vec<KeptLine>) {
         (self.summaries.into_values().collect(), self.kept)
     }
 }
