@@ -512,7 +512,7 @@ pub struct DemoArguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Source: MQTT")]
 pub struct MqttArguments {
-    /// A topic filter, or `$share/GROUP/FILTER`; may be given several times [default: #, all but the broker's own]
+    /// A topic filter, or `$share/GROUP/FILTER`; may be given several times (default `#`: all but the broker's own)
     #[arg(long = "topic", value_name = "FILTER", requires = "mqtt")]
     pub topics: Vec<String>,
 

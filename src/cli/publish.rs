@@ -12,7 +12,7 @@ use crate::sink::{MqttPublish, WhenFull};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "MQTT sink")]
 pub struct PublishArguments {
-    /// Publish results at this broker, mqtt://HOST[:PORT] or mqtts://HOST[:PORT], instead of printing them
+    /// Publish results at this broker, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`, instead of printing them
     ///
     /// They wait on disk while the broker is away. Needs a data directory and a journal.
     #[arg(long, value_name = "URL")]
