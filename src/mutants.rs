@@ -39,7 +39,7 @@ impl Mutant {
 
 #[cfg(feature = "mutants")]
 impl Mutant {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 10] = [
         ("ack-before-sync", Self::AckBeforeSync),
         ("no-directory-sync", Self::NoDirectorySync),
         ("no-crc-check", Self::NoCrcCheck),
