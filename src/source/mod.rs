@@ -20,7 +20,7 @@ pub(crate) use recorded::Acknowledged;
 pub(crate) use recorded::run_recorded;
 pub use recorded::{RecordedBatch, RecordedInput};
 pub use tcp::{Acknowledge, Retry, TcpConnect, TcpListen};
-pub(crate) use tcp::{run_tcp_connect, run_tcp_listen};
+pub(crate) use tcp::{check_memory, run_tcp_connect, run_tcp_listen};
 
 use std::net::TcpListener;
 use std::path::Path;
