@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn a_port_alone_listens_on_loopback() {
-        let shown = |text: &str| text.parse::<ListenAddress>().map(|ListenAddress(address)| address.to_string());
+        let shown =
+            |text: &str| text.parse::<ListenAddress>().map(|ListenAddress(address)| address.to_string());
         assert_eq!(shown("9000").unwrap(), "127.0.0.1:9000");
         assert_eq!(shown("0.0.0.0:9000").unwrap(), "0.0.0.0:9000");
         assert_eq!(shown("localhost"), Err(ListenAddressError));

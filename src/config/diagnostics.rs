@@ -252,7 +252,9 @@ error: `b` is 2
     #[test]
     fn at_most_twenty_are_shown_in_the_order_of_the_text() {
         let text = "x\n".repeat(30);
-        let faults = (0..30).rev().map(|line| Diagnostic::new(format!("fault {line}")).at(&at(line * 2..line * 2 + 1)));
+        let faults = (0..30)
+            .rev()
+            .map(|line| Diagnostic::new(format!("fault {line}")).at(&at(line * 2..line * 2 + 1)));
         let shown = Diagnostics::new(&texts(&text), faults.collect()).to_string();
         assert!(shown.starts_with("error: fault 0\n") && shown.contains("fault 19"), "{shown}");
         assert!(!shown.contains("fault 20"), "{shown}");

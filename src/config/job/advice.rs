@@ -16,10 +16,16 @@ pub(super) fn on_key(section: &str, key: &str) -> Option<&'static str> {
         }
         ("checkpoint", "directory") => "checkpoints lie in the `directory` of [state]",
         ("source", "topic") => "a source may have several: give `topics`",
-        ("source", "path") => "the paths of columns are the table [source.paths]; a file is the `path` of type file",
-        ("source", "columns" | "fields" | "mapping") => "give the table [source.paths]: column = \"path.in.the.json\"",
+        ("source", "path") => {
+            "the paths of columns are the table [source.paths]; a file is the `path` of type file"
+        }
+        ("source", "columns" | "fields" | "mapping") => {
+            "give the table [source.paths]: column = \"path.in.the.json\""
+        }
         ("query", "parallelism") => "parallelism is the whole job's: give it in [job]",
-        ("query", "from" | "to" | "sink") => "a query names its input in its SQL, and a sink names its query with `from`",
+        ("query", "from" | "to" | "sink") => {
+            "a query names its input in its SQL, and a sink names its query with `from`"
+        }
         _ => return None,
     })
 }

@@ -47,7 +47,8 @@ mod tests {
         for text in ["127.0.0.1:9000", "broker.example:1", "[::1]:80"] {
             assert!(is_server(text), "{text}");
         }
-        for text in ["9000", ":9000", "host:", "host:0", "host:99999", "tcp://host:1", "::1:80", "a@b:1", ""] {
+        for text in ["9000", ":9000", "host:", "host:0", "host:99999", "tcp://host:1", "::1:80", "a@b:1", ""]
+        {
             assert!(!is_server(text), "{text}");
         }
     }

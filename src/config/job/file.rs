@@ -42,7 +42,12 @@ pub(crate) fn load_job(path: &Path, overrides: &[String]) -> Result<JobConfig, D
         refuse(fault.help("give the path of a job file; config/reference.toml shows every key"))
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|byte| **byte == b'\n').count();
+        let line = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to())
+            .filter(|byte| **byte == b'\n')
+            .count();
         let fault = Diagnostic::new(format!("{name} is not UTF-8 at line {}", line + 1));
         refuse(fault.help("save it as UTF-8"))
     })?;
@@ -55,7 +60,12 @@ impl JobFile {
     ///
     /// # Errors
     /// What of it, or of the overrides, cannot be read at all.
-    pub(crate) fn parse(name: &str, text: &str, base: &Path, overrides: &[String]) -> Result<Self, Diagnostics> {
+    pub(crate) fn parse(
+        name: &str,
+        text: &str,
+        base: &Path,
+        overrides: &[String],
+    ) -> Result<Self, Diagnostics> {
         let report = Report::new(name, text, overrides);
         let mut root = document::parse(0, &report);
         report.finish()?;
@@ -82,7 +92,8 @@ impl JobFile {
         restart(&self.single("restart"), &mut settings);
         let remote = checkpoint(&self.single("checkpoint"), state.backend, &mut settings);
         let sources: Vec<_> = self.several("source").iter_mut().map(source).collect();
-        let queries: Vec<_> = self.several("query").iter_mut().map(|section| query(section, state.ttl)).collect();
+        let queries: Vec<_> =
+            self.several("query").iter_mut().map(|section| query(section, state.ttl)).collect();
         let sinks: Vec<_> = self.several("sink").iter_mut().map(sink).collect();
         self.check_settings(&settings, state.backend);
         let is_whole = sources.iter().all(Option::is_some) && queries.iter().all(Option::is_some);
@@ -136,7 +147,8 @@ impl JobFile {
             if let (Value::Array(nodes), Some((_, max))) = (&node.value, several)
                 && nodes.len() > *max
             {
-                let fault = Diagnostic::new(format!("the job file has more than {max} [[{name}]]")).at(&key.at);
+                let fault =
+                    Diagnostic::new(format!("the job file has more than {max} [[{name}]]")).at(&key.at);
                 self.report.add(fault.help("make several jobs of it"));
             }
         }
@@ -168,7 +180,9 @@ impl JobFile {
     }
 
     fn several(&self, name: &str) -> Vec<Section<'_>> {
-        let Some(Value::Array(nodes)) = self.root.get(name).map(|node| &node.value) else { return Vec::new() };
+        let Some(Value::Array(nodes)) = self.root.get(name).map(|node| &node.value) else {
+            return Vec::new();
+        };
         let max = SEVERAL.iter().find(|(section, _)| *section == name).map_or(0, |(_, max)| *max);
         let mut sections = Vec::new();
         for node in nodes.iter().take(max) {
@@ -202,7 +216,13 @@ impl JobFile {
     }
 
     /// Names must be unique, and sinks read from queries that there are.
-    fn check_names(&self, sources: &[SourceConfig], queries: &[QueryConfig], sinks: &[SinkConfig], is_whole: bool) {
+    fn check_names(
+        &self,
+        sources: &[SourceConfig],
+        queries: &[QueryConfig],
+        sinks: &[SinkConfig],
+        is_whole: bool,
+    ) {
         let tables: Vec<_> = sources
             .iter()
             .map(|source| ("source", &source.name))
@@ -219,22 +239,29 @@ impl JobFile {
                 continue;
             }
             let fault = Diagnostic::new(format!("there is no query `{}`", from.value)).at(&from.at);
-            self.report.add(fault.label(format!("`from` of sink `{}`", sink.name.value)).help(if is_source {
-                format!("a sink reads from a query: add one with `sql = \"SELECT * FROM {}\"`", from.value)
-            } else {
-                did_you_mean(&from.value, &queries)
-            }));
+            self.report.add(fault.label(format!("`from` of sink `{}`", sink.name.value)).help(
+                if is_source {
+                    format!(
+                        "a sink reads from a query: add one with `sql = \"SELECT * FROM {}\"`",
+                        from.value
+                    )
+                } else {
+                    did_you_mean(&from.value, &queries)
+                },
+            ));
         }
     }
 
     fn check_unique(&self, names: &[(&str, &Located<String>)]) {
         for (index, (what, name)) in names.iter().enumerate() {
-            let Some((of, first)) = names.iter().take(index).find(|(_, first)| first.value == name.value) else {
+            let Some((of, first)) = names.iter().take(index).find(|(_, first)| first.value == name.value)
+            else {
                 continue;
             };
             let fault = Diagnostic::new(format!("the name `{}` is given twice", name.value)).at(&name.at);
             let fault = fault.label(format!("this {what}")).also(&first.at, format!("and this {of}"));
-            self.report.add(fault.help("give each its own name; sources and queries are both tables of the SQL"));
+            self.report
+                .add(fault.help("give each its own name; sources and queries are both tables of the SQL"));
         }
     }
 }

@@ -17,6 +17,7 @@ mod connector;
 mod document;
 mod file;
 mod mqtt;
+mod mqtt_source;
 mod overrides;
 mod query;
 mod remote;
@@ -32,6 +33,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod validated;
+mod values;
 
 pub(crate) use document::Located;
 pub(crate) use file::{JobFile, load_job};

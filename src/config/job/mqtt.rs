@@ -41,7 +41,9 @@ pub(super) fn broker(section: &Section<'_>) -> Option<BrokerConfig> {
     {
         if section.node(given).is_some() && section.node(missing).is_none() {
             let fault = Diagnostic::new(format!("`{given}` of {} needs `{missing}`", section.title));
-            section.report(fault.at(&section.place(given)).help(format!("add `{missing}`, or remove `{given}`")));
+            section.report(
+                fault.at(&section.place(given)).help(format!("add `{missing}`, or remove `{given}`")),
+            );
         }
     }
     let insecure = section.boolean("insecure").unwrap_or(false);

@@ -40,7 +40,8 @@ pub(super) fn apply(text: usize, root: &mut Table, report: &Report) {
     if parts.len() < parts_min || parts.len() >= KEY_PARTS_MAX || parts.iter().chain([&key]).any(is_empty) {
         let at = Location { text, span: SET_FLAG.len()..equals };
         let fault = Diagnostic::new(format!("--set has no key {:?}", report.source(&at))).at(&at);
-        report.add(fault.help("write section.key=value, or source.NAME.key=value, and so for query and sink"));
+        report
+            .add(fault.help("write section.key=value, or source.NAME.key=value, and so for query and sink"));
         return;
     }
     if let Some(table) = find(root, &parts, report) {
@@ -69,7 +70,10 @@ fn value(text: usize, start: usize, report: &Report) -> Option<Node> {
     // Nobody means these as they stand.
     if raw.trim_start().starts_with(['"', '\'', '[']) {
         let fault = Diagnostic::new(format!("the value of --set is not TOML: {raw}")).at(&at);
-        report.add(fault.help("close what is opened; quotes must be kept from the shell: --set 'key=[\"a\", \"b\"]'"));
+        report
+            .add(fault.help(
+                "close what is opened; quotes must be kept from the shell: --set 'key=[\"a\", \"b\"]'",
+            ));
         return None;
     }
     Some(Node { value: Value::String(raw.to_owned()), at })
@@ -153,7 +157,8 @@ fn nobody(section: &Located<String>, name: Option<&Located<String>>, names: &[&s
 mod tests {
     use super::*;
 
-    const FILE: &str = "[checkpoint]\ninterval = \"2s\"\n[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n";
+    const FILE: &str =
+        "[checkpoint]\ninterval = \"2s\"\n[[source]]\nname = \"a\"\n[[source]]\nname = \"b\"\n";
 
     fn applied(set: &str) -> Result<Table, String> {
         let report = Report::new("job.toml", FILE, &[set.to_owned()]);

@@ -12,7 +12,9 @@ use crate::checkpoint::{
 };
 use crate::config::diagnostics::Diagnostic;
 use crate::remote::RemoteUri;
-use crate::runtime::{CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, REMOTE_RETAINED_LIMIT, RemoteSettings, Settings};
+use crate::runtime::{
+    CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, REMOTE_RETAINED_LIMIT, RemoteSettings, Settings,
+};
 
 pub(super) const CHECKPOINT_KEYS: Keys = Keys {
     section: "checkpoint",
@@ -108,14 +110,17 @@ pub(super) fn checkpoint(
         let of_remote = |key: &&&str| !LOCAL_KEYS.contains(key);
         for key in CHECKPOINT_KEYS.common.iter().filter(of_remote) {
             if let Some(node) = section.node(key) {
-                let fault = Diagnostic::new(format!("`{key}` of [checkpoint] is about a remote, and there is none"));
-                section.report(fault.at(&node.at).help("add `remote = \"file:///mnt/backup\"`, or remove this"));
+                let fault =
+                    Diagnostic::new(format!("`{key}` of [checkpoint] is about a remote, and there is none"));
+                section
+                    .report(fault.at(&node.at).help("add `remote = \"file:///mnt/backup\"`, or remove this"));
             }
         }
         return None;
     };
     if backend == BackendKind::Memory {
-        let fault = Diagnostic::new("the memory backend keeps no files that could be shipped to a remote").at(at);
+        let fault =
+            Diagnostic::new("the memory backend keeps no files that could be shipped to a remote").at(at);
         section.report(fault.help("give [state] the backend \"file\", \"sled\" or \"rocksdb\""));
     }
     if let Some(remote) = &remote

@@ -26,7 +26,11 @@ impl Report {
         let set = overrides
             .iter()
             .map(|set| Text { name: COMMAND_LINE.to_owned(), text: format!("{SET_FLAG}{set}") });
-        Self { texts: std::iter::once(file).chain(set).collect(), found: RefCell::default(), hidden: RefCell::default() }
+        Self {
+            texts: std::iter::once(file).chain(set).collect(),
+            found: RefCell::default(),
+            hidden: RefCell::default(),
+        }
     }
 
     pub(super) fn text(&self, number: usize) -> &str {
@@ -61,7 +65,9 @@ impl Report {
                 |byte: usize| hidden.iter().any(|at| at.text == number && at.span.contains(&byte));
             let shown = text.text.char_indices().map(|(byte, character)| match character {
                 // As many bytes, so that places stay what they are.
-                character if !matches!(character, '\n' | '\r') && is_hidden(byte) => "*".repeat(character.len_utf8()),
+                character if !matches!(character, '\n' | '\r') && is_hidden(byte) => {
+                    "*".repeat(character.len_utf8())
+                }
                 character => character.to_string(),
             });
             Text { name: text.name.clone(), text: shown.collect() }

@@ -10,9 +10,9 @@ use super::section::{Keys, Section};
 use crate::config::BoardProfile;
 use crate::config::diagnostics::Diagnostic;
 use crate::runtime::{
-    BATCH_BYTES_LIMIT, BATCH_BYTES_MIN, BATCH_FRAMES_LIMIT, BATCH_TIMEOUT_MIN, BATCHES_IN_FLIGHT_LIMIT, Compression,
-    JournalSettings, JournalSync, MEMORY_MIN, PARALLELISM_LIMIT, RESERVE_BYTES_LIMIT, RestartStrategy,
-    SEGMENT_BYTES_LIMIT, SEGMENT_BYTES_MIN, Settings, THREADS_LIMIT,
+    BATCH_BYTES_LIMIT, BATCH_BYTES_MIN, BATCH_FRAMES_LIMIT, BATCH_TIMEOUT_MIN, BATCHES_IN_FLIGHT_LIMIT,
+    Compression, JournalSettings, JournalSync, MEMORY_MIN, PARALLELISM_LIMIT, RESERVE_BYTES_LIMIT,
+    RestartStrategy, SEGMENT_BYTES_LIMIT, SEGMENT_BYTES_MIN, Settings, THREADS_LIMIT,
 };
 use crate::state::{KeyLimitPolicy, MaxParallelism};
 
@@ -35,8 +35,11 @@ pub(super) const JOB_KEYS: Keys = Keys {
 
 pub(super) const BOARD_KEYS: Keys = Keys { section: "board", common: &["profile"], of_type: &[] };
 
-pub(super) const STATE_KEYS: Keys =
-    Keys { section: "state", common: &["backend", "directory", "ttl", "keys-max", "key-limit"], of_type: &[] };
+pub(super) const STATE_KEYS: Keys = Keys {
+    section: "state",
+    common: &["backend", "directory", "ttl", "keys-max", "key-limit"],
+    of_type: &[],
+};
 
 pub(super) const JOURNAL_KEYS: Keys =
     Keys { section: "journal", common: &["sync", "max", "segment", "compression", "reserve"], of_type: &[] };
@@ -67,7 +70,8 @@ pub(super) fn board(section: &Section<'_>) -> Settings {
 /// `[job]`; gives the name.
 pub(super) fn job(section: &Section<'_>, settings: &mut Settings) -> Option<Located<String>> {
     section.check_keys(&JOB_KEYS, None);
-    let name = section.name("name", "running-average");
+    // That there is no [job] is said elsewhere.
+    let name = if section.is_given() { section.name("name", "running-average") } else { None };
     if let Some(parallelism) = section.count("parallelism", 1, PARALLELISM_LIMIT) {
         settings.parallelism = parallelism;
     }
@@ -137,7 +141,9 @@ pub(super) fn state(section: &Section<'_>, settings: &mut Settings) -> StateConf
     };
     if !built {
         let fault = Diagnostic::new("this program was built without that state backend");
-        section.report(fault.at(&section.place("backend")).help("use \"file\" or \"memory\", or a build that has it"));
+        section.report(
+            fault.at(&section.place("backend")).help("use \"file\" or \"memory\", or a build that has it"),
+        );
     }
     let policies = [
         ("stop", KeyLimitPolicy::Stop),
@@ -151,7 +157,8 @@ pub(super) fn state(section: &Section<'_>, settings: &mut Settings) -> StateConf
     if matches!(backend, BackendKind::Sled | BackendKind::RocksDb) {
         for key in ["keys-max", "key-limit"] {
             if let Some(node) = section.node(key) {
-                let fault = Diagnostic::new(format!("`{key}` of [state] limits state on the heap only")).at(&node.at);
+                let fault =
+                    Diagnostic::new(format!("`{key}` of [state] limits state on the heap only")).at(&node.at);
                 section.report(fault.help("remove it, or use the backend \"file\" or \"memory\""));
             }
         }
@@ -194,10 +201,13 @@ pub(super) fn journal(section: &Section<'_>, backend: BackendKind, settings: &mu
         // Segments that were not asked for become small enough.
         journal.segment_bytes = journal.segment_bytes.min(max / SEGMENTS_MIN);
     } else if journal.bytes_max < least {
-        let fault = Diagnostic::new("four segments do not fit into the journal").at(&section.place("segment"));
+        let fault =
+            Diagnostic::new("four segments do not fit into the journal").at(&section.place("segment"));
         section.report(fault.help("give a smaller `segment`, or `max = \"4GiB\"`"));
     }
-    if let Some(compression) = section.choice("compression", &[("none", Compression::None), ("lz4", Compression::Lz4)]) {
+    if let Some(compression) =
+        section.choice("compression", &[("none", Compression::None), ("lz4", Compression::Lz4)])
+    {
         journal.compression = compression.value;
     }
     if let Some(reserve) = section.size("reserve", 0..=RESERVE_BYTES_LIMIT) {
@@ -238,9 +248,10 @@ pub(super) fn restart(section: &Section<'_>, settings: &mut Settings) {
             reset_after: wait("reset-after", 60_000),
             attempts_max: count("attempts-max", 10),
         },
-        Some("fixed-delay") => {
-            RestartStrategy::FixedDelay { attempts_max: count("attempts-max", 10), delay: wait("delay", 1000) }
-        }
+        Some("fixed-delay") => RestartStrategy::FixedDelay {
+            attempts_max: count("attempts-max", 10),
+            delay: wait("delay", 1000),
+        },
         Some("failure-rate") => RestartStrategy::FailureRate {
             failures_max: count("failures-max", 3),
             interval: wait("interval", 60_000),

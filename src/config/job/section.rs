@@ -5,19 +5,13 @@
 //! the reading goes on.
 
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::Duration;
 
 use super::document::{Located, Node, Table, Value};
 use super::report::Report;
 use super::suggestion::{list, nearest};
 use crate::config::diagnostics::{Diagnostic, Location};
-use crate::config::units::{ByteSize, Interval};
-
-/// Longest duration: a hundred years, so that sums of times in milliseconds cannot overflow.
-pub(super) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The keys that a kind of section has.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +59,13 @@ pub(super) struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// A section, `table` absent when the file does not have it. Its keys are not looked at yet.
-    pub(super) fn new(title: String, at: Location, table: Option<&'a Table>, report: &'a Report, base: &'a Path) -> Self {
+    pub(super) fn new(
+        title: String,
+        at: Location,
+        table: Option<&'a Table>,
+        report: &'a Report,
+        base: &'a Path,
+    ) -> Self {
         Self { title, at, table, report, base }
     }
 
@@ -88,7 +88,13 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn unknown(&self, key: &Located<String>, known: &[&'static str], keys: &Keys, kind: Option<&str>) -> Diagnostic {
+    fn unknown(
+        &self,
+        key: &Located<String>,
+        known: &[&'static str],
+        keys: &Keys,
+        kind: Option<&str>,
+    ) -> Diagnostic {
         let name = &key.value;
         let others = keys.types_with(name);
         if let (false, Some(kind)) = (others.is_empty(), kind) {
@@ -102,7 +108,8 @@ impl<'a> Section<'a> {
                     format!("remove it, or change the type; keys of {kind} are {}", list(&own))
                 });
         }
-        let fault = Diagnostic::new(format!("{} has no key `{name}`", self.title)).at(&key.at).label("unknown key");
+        let fault =
+            Diagnostic::new(format!("{} has no key `{name}`", self.title)).at(&key.at).label("unknown key");
         match (super::advice::on_key(keys.section, name), nearest(name, known.iter().copied())) {
             (Some(advice), _) => fault.help(advice),
             (None, Some(nearest)) => fault.help(format!("did you mean `{nearest}`?")),
@@ -125,7 +132,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses the value of `key`.
-    fn wrong_type(&self, key: &str, node: &Node, wanted: &str, example: &str) {
+    pub(super) fn wrong_type(&self, key: &str, node: &Node, wanted: &str, example: &str) {
         let kind = node.value.kind();
         let fault = Diagnostic::new(format!("`{key}` of {} must be {wanted}, but is {kind}", self.title));
         self.report(fault.at(&node.at).label(kind).help(format!("write for instance `{key} = {example}`")));
@@ -136,7 +143,8 @@ impl<'a> Section<'a> {
         self.string_as(key, "a string", &format!("{example:?}"))
     }
 
-    fn string_as(&self, key: &str, wanted: &str, example: &str) -> Option<Located<String>> {
+    /// The same; a fault calls it `wanted`.
+    pub(super) fn string_as(&self, key: &str, wanted: &str, example: &str) -> Option<Located<String>> {
         let node = self.node(key)?;
         match self.string_of(node) {
             Some(value) => Some(Located { value, at: node.at.clone() }),
@@ -150,7 +158,9 @@ impl<'a> Section<'a> {
     fn string_of(&self, node: &Node) -> Option<String> {
         match &node.value {
             Value::String(text) => Some(text.clone()),
-            Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime if node.at.is_override() => {
+            Value::Integer(_) | Value::Float | Value::Boolean(_) | Value::Datetime
+                if node.at.is_override() =>
+            {
                 Some(self.report.source(&node.at).to_owned())
             }
             _ => None,
@@ -184,7 +194,9 @@ impl<'a> Section<'a> {
     /// Reports that a key is missing.
     pub(super) fn missing(&self, key: &str, example: &str) {
         let fault = Diagnostic::new(format!("{} has no `{key}`", self.title)).at(&self.at);
-        self.report(fault.label(format!("`{key}` is missing")).help(format!("add for instance `{key} = {example}`")));
+        self.report(
+            fault.label(format!("`{key}` is missing")).help(format!("add for instance `{key} = {example}`")),
+        );
     }
 
     /// A string that reads as `T`.
@@ -207,105 +219,6 @@ impl<'a> Section<'a> {
     pub(super) fn wrong_value(&self, key: &str, at: &Location, reason: &str, example: &str) {
         let fault = Diagnostic::new(format!("`{key}` of {}: {reason}", self.title)).at(at);
         self.report(fault.help(format!("write for instance `{key} = {example:?}`")));
-    }
-
-    /// A size such as `"64KiB"`, in bytes.
-    pub(super) fn size(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let text = self.string_as(key, "a size", "\"64KiB\"")?;
-        let bytes = match text.value.parse::<ByteSize>() {
-            Ok(ByteSize(bytes)) => bytes as u64,
-            Err(error) => {
-                self.wrong_value(key, &text.at, &error.to_string(), "64KiB");
-                return None;
-            }
-        };
-        self.within(key, &text, bytes, &range, |bytes| format!("{:?}", size_text(bytes)))
-    }
-
-    /// A duration such as `"5s"`.
-    pub(super) fn duration(&self, key: &str, min: Duration) -> Option<Duration> {
-        self.duration_of(key, self.string_as(key, "a duration", "\"5s\"")?, min)
-    }
-
-    /// Reads a text as a duration.
-    pub(super) fn duration_of(&self, key: &str, text: Located<String>, min: Duration) -> Option<Duration> {
-        match text.value.parse::<Interval>() {
-            Ok(Interval(duration)) => {
-                self.within(key, &text, duration, &(min..=DURATION_MAX), |bound| format!("{bound:?}"))
-            }
-            Err(error) => {
-                self.wrong_value(key, &text.at, &error.to_string(), "5s");
-                None
-            }
-        }
-    }
-
-    fn within<T: PartialOrd + Copy>(
-        &self,
-        key: &str,
-        text: &Located<String>,
-        value: T,
-        range: &RangeInclusive<T>,
-        show: impl Fn(T) -> String,
-    ) -> Option<T> {
-        if range.contains(&value) {
-            return Some(value);
-        }
-        let bound = if value < *range.start() { *range.start() } else { *range.end() };
-        let side = if value < *range.start() { "at least" } else { "at most" };
-        let fault = Diagnostic::new(format!("`{key}` of {} is out of range", self.title)).at(&text.at);
-        self.report(fault.label(format!("must be {side} {}", show(bound))).help(format!("give {side} {}", show(bound))));
-        None
-    }
-
-    /// A whole number.
-    pub(super) fn integer(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
-        let node = self.node(key)?;
-        let (low, high) = (*range.start(), *range.end());
-        let Value::Integer(value) = node.value else {
-            self.wrong_type(key, node, "an integer", &low.max(1).to_string());
-            return None;
-        };
-        let value = value.and_then(|value| u64::try_from(value).ok()).filter(|value| range.contains(value));
-        if value.is_none() {
-            let fault = Diagnostic::new(format!("`{key}` of {} is out of range", self.title)).at(&node.at);
-            let bounds = if high >= i64::MAX as u64 { format!("at least {low}") } else { format!("{low} to {high}") };
-            self.report(fault.label(format!("must be {bounds}")).help(format!("give {bounds}")));
-        }
-        value
-    }
-
-    /// The same, as `usize`; `high` bounds it.
-    pub(super) fn count(&self, key: &str, low: usize, high: usize) -> Option<usize> {
-        self.integer(key, low as u64..=high as u64).and_then(|value| usize::try_from(value).ok())
-    }
-
-    pub(super) fn boolean(&self, key: &str) -> Option<bool> {
-        let node = self.node(key)?;
-        match node.value {
-            Value::Boolean(value) => Some(value),
-            _ => {
-                self.wrong_type(key, node, "true or false", "true");
-                None
-            }
-        }
-    }
-
-    /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, key: &str, choices: &[(&'static str, T)]) -> Option<Located<T>> {
-        let example = choices.first().map_or("", |(word, _)| word);
-        let text = self.string(key, example)?;
-        if let Some((_, value)) = choices.iter().find(|(word, _)| *word == text.value) {
-            return Some(text.map(|_| *value));
-        }
-        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
-        let fault = Diagnostic::new(format!("`{key}` of {} is {:?}, which it cannot be", self.title, text.value));
-        let help = match nearest(&text.value, words.iter().copied()) {
-            Some(nearest) => format!("did you mean {nearest:?}? It may be {}", list(&words)),
-            None => format!("it may be {}", list(&words)),
-        };
-        self.report(fault.at(&text.at).label("unknown value").help(help));
-        None
     }
 
     /// A path; a relative one is taken from the directory of the job file, and one of `--set` from the current directory.
@@ -370,20 +283,14 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A size as people write it.
-fn size_text(bytes: u64) -> String {
-    for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if bytes != 0 && bytes.trailing_zeros() >= shift {
-            return format!("{}{unit}", bytes >> shift);
-        }
-    }
-    format!("{bytes}B")
-}
-
 /// Whether a name is one: letters, digits, `_` and `-`, at most [`NAME_BYTES_MAX`], not beginning with `-`.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('-') || !name.bytes().all(is_allowed) {
+    if name.is_empty()
+        || name.len() > NAME_BYTES_MAX
+        || name.starts_with('-')
+        || !name.bytes().all(is_allowed)
+    {
         return Err(format!("{name:?} is no name"));
     }
     Ok(())

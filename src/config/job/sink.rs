@@ -208,7 +208,8 @@ fn format(section: &Section<'_>) -> Option<SinkFormat> {
     };
     for (key, of) in [("template", "template"), ("delimiter", "csv")] {
         if section.node(key).is_some() && format != of {
-            let fault = Diagnostic::new(format!("{} has the format {format}, which has no `{key}`", section.title));
+            let fault =
+                Diagnostic::new(format!("{} has the format {format}, which has no `{key}`", section.title));
             let fault = fault.at(&section.place(key)).label(format!("a key of the format {of}"));
             section.report(fault.help(format!("remove it, or write `format = {of:?}`")));
         }
@@ -235,16 +236,22 @@ fn file(section: &Section<'_>) -> Option<SinkConnector> {
 
 fn mqtt(section: &Section<'_>) -> Option<SinkConnector> {
     if cfg!(not(feature = "sled")) {
-        let fault = Diagnostic::new("this program was built without sled, which holds the outbox of an MQTT sink");
-        section.report(fault.at(&section.place("type")).help("use another type, or a build with the feature `sled`"));
+        let fault =
+            Diagnostic::new("this program was built without sled, which holds the outbox of an MQTT sink");
+        section.report(
+            fault.at(&section.place("type")).help("use another type, or a build with the feature `sled`"),
+        );
     }
     let retain = section.boolean("retain").unwrap_or(false);
     let window = section.integer("window", 1..=u64::from(u16::MAX));
     let backlog_rate = section.integer("backlog-rate", 1..=u64::from(u32::MAX));
     let outbox_max = section.size("outbox-max", OUTBOX_BYTES_MIN..=u64::MAX);
     let outbox_age = section.duration("outbox-age", Duration::from_millis(1));
-    let policies =
-        [("drop-oldest", WhenFull::DropOldest), ("block", WhenFull::Block), ("summarise", WhenFull::Summarise)];
+    let policies = [
+        ("drop-oldest", WhenFull::DropOldest),
+        ("block", WhenFull::Block),
+        ("summarise", WhenFull::Summarise),
+    ];
     let outbox_full = section.choice("outbox-full", &policies);
     let outbox_retention = section.duration("outbox-retention", Duration::ZERO);
     let topic = topic(section);

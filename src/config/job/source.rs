@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::connector::{listener, server};
 use super::document::{Located, Value};
-use super::mqtt::{broker, qos};
+use super::mqtt_source::mqtt;
 use super::section::{Keys, Section};
 use super::sql_text::{SQL_BYTES_MAX, SqlText};
 use crate::config::diagnostics::Diagnostic;
-use crate::mqtt::{LastWill, MqttVersion, Qos, check_filter};
 use crate::source::generator::Generator;
-use crate::source::{Acknowledge, Exactness, MqttSource, Retry, TcpConnect, TcpListen, check_memory};
+use crate::source::{Acknowledge, MqttSource, Retry, TcpConnect, TcpListen, check_memory};
 
 pub(super) const SOURCE_KEYS: Keys = Keys {
     section: "source",
@@ -56,9 +55,6 @@ pub(super) const SOURCE_KEYS: Keys = Keys {
     ],
 };
 
-pub(super) const LAST_WILL_KEYS: Keys =
-    Keys { section: "last-will", common: &["topic", "payload", "qos", "retain"], of_type: &[] };
-
 /// Longest line or message that can be allowed, in bytes.
 const LINE_BYTES_LIMIT: u64 = 16 << 20;
 /// Longest line of a file unless told otherwise, in bytes.
@@ -69,10 +65,6 @@ const CONNECTIONS_LIMIT: usize = 65_535;
 const READINGS_PER_SECOND_LIMIT: u64 = 10_000_000;
 /// Columns that can have a path.
 const PATHS_MAX: usize = 1024;
-/// Topic filters of a source.
-const TOPICS_MAX: usize = 1024;
-/// Longest keep-alive that MQTT has.
-const KEEP_ALIVE_MAX: Duration = Duration::from_secs(65_535);
 
 /// A source.
 #[derive(Debug)]
@@ -221,7 +213,8 @@ fn format(section: &Section<'_>) -> Option<SourceFormat> {
 /// One ASCII character that is no quote, letter, digit or line end.
 pub(super) fn delimiter(section: &Section<'_>) -> Option<u8> {
     let text = section.string("delimiter", ";")?;
-    let is_allowed = |byte: &u8| (byte.is_ascii_punctuation() && *byte != b'"') || matches!(byte, b'\t' | b' ');
+    let is_allowed =
+        |byte: &u8| (byte.is_ascii_punctuation() && *byte != b'"') || matches!(byte, b'\t' | b' ');
     match text.value.as_bytes() {
         [byte] if is_allowed(byte) => Some(*byte),
         _ => {
@@ -233,7 +226,8 @@ pub(super) fn delimiter(section: &Section<'_>) -> Option<u8> {
 }
 
 fn only_of_format(section: &Section<'_>, key: &str, of: &str, format: SourceFormat) {
-    let fault = Diagnostic::new(format!("{} has the format {}, which has no `{key}`", section.title, format.name()));
+    let fault =
+        Diagnostic::new(format!("{} has the format {}, which has no `{key}`", section.title, format.name()));
     let fault = fault.at(&section.place(key)).label(format!("a key of the format {of}"));
     section.report(fault.help("remove it, or change the format"));
 }
@@ -265,7 +259,8 @@ fn paths(section: &Section<'_>, format: Option<SourceFormat>) -> Vec<(Located<St
     }
     let paths = table.entries("data.temperature");
     if paths.len() > PATHS_MAX {
-        let fault = Diagnostic::new(format!("{} has more than {PATHS_MAX} paths", section.title)).at(&table.at);
+        let fault =
+            Diagnostic::new(format!("{} has more than {PATHS_MAX} paths", section.title)).at(&table.at);
         section.report(fault.help("leave out those of columns with the same name in the JSON"));
     }
     for (column, path) in &paths {
@@ -277,7 +272,8 @@ fn paths(section: &Section<'_>, format: Option<SourceFormat>) -> Vec<(Located<St
     paths
 }
 
-fn line_max(section: &Section<'_>, key: &str) -> Option<usize> {
+/// The longest line or message.
+pub(super) fn line_max(section: &Section<'_>, key: &str) -> Option<usize> {
     section.size(key, 1..=LINE_BYTES_LIMIT).and_then(|bytes| usize::try_from(bytes).ok())
 }
 
@@ -331,100 +327,13 @@ fn tcp_listen(section: &Section<'_>) -> Option<SourceConnector> {
     Some(SourceConnector::TcpListen(source))
 }
 
-fn mqtt(section: &Section<'_>) -> Option<SourceConnector> {
-    let topics = section.strings("topics", "sensors/+/temperature").unwrap_or_default();
-    for topic in &topics {
-        if let Err(reason) = check_filter(&topic.value) {
-            section.wrong_value("topics", &topic.at, &reason, "sensors/+/temperature");
-        }
-    }
-    if topics.len() > TOPICS_MAX {
-        let fault = Diagnostic::new(format!("{} has more than {TOPICS_MAX} topics", section.title));
-        section.report(fault.at(&section.place("topics")).help("use wildcards: `+` for a level, `#` for all below"));
-    }
-    let version = section.choice("version", &[("5", MqttVersion::V5), ("3.1.1", MqttVersion::V311)]);
-    let clean_start = section.boolean("clean-start");
-    let session_expiry = section.duration("session-expiry", Duration::ZERO);
-    let keep_alive = section.duration("keep-alive", Duration::ZERO);
-    if keep_alive.is_some_and(|keep_alive| keep_alive > KEEP_ALIVE_MAX) {
-        section.wrong_value("keep-alive", &section.place("keep-alive"), "it must be at most 65,535 s", "60s");
-    }
-    let receive_maximum = section.integer("receive-maximum", 1..=u64::from(u16::MAX));
-    let message_max = line_max(section, "message-max");
-    let last_will = section.table("last-will").and_then(|will| last_will(&will));
-    let exactness = [
-        ("qos2", Exactness::Qos2),
-        ("sequence", Exactness::Sequence),
-        ("resumed-session", Exactness::ResumedSession),
-    ];
-    let exactness = section.choice("exactness", &exactness);
-    let broker = broker(section)?;
-    let mut source = MqttSource::new(broker.url.value);
-    for topic in topics {
-        source = source.filter(topic.value);
-    }
-    source = source.qos(broker.qos.unwrap_or(Qos::AtLeastOnce));
-    if let Some(exactness) = exactness {
-        source = source.exactness(exactness.value);
-        if let Err(reason) = source.check_exactness() {
-            let example = if broker.qos == Some(Qos::ExactlyOnce) { "qos2" } else { "resumed-session" };
-            section.wrong_value("exactness", &exactness.at, &reason, example);
-        }
-    }
-    if let Some(version) = version {
-        source = source.version(version.value);
-    }
-    if let Some(client_id) = broker.client_id {
-        source = source.client_id(client_id);
-    }
-    if let Some(clean_start) = clean_start {
-        source = source.clean_start(clean_start);
-    }
-    if let Some(expiry) = session_expiry {
-        source = source.session_expiry(expiry);
-    }
-    if let Some(keep_alive) = keep_alive {
-        source = source.keep_alive(keep_alive);
-    }
-    if let Some(messages) = receive_maximum.and_then(|messages| u16::try_from(messages).ok()) {
-        source = source.receive_maximum(messages);
-    }
-    if let Some(bytes) = message_max {
-        source = source.message_bytes_max(bytes);
-    }
-    if let Some(will) = last_will {
-        source = source.last_will(will);
-    }
-    if let Some(file) = broker.credentials_file {
-        source = source.credentials(file);
-    }
-    if let Some(file) = broker.ca_file {
-        source = source.ca(file);
-    }
-    if let Some((certificate, key)) = broker.identity {
-        source = source.identity(certificate, key);
-    }
-    Some(SourceConnector::Mqtt(Box::new(if broker.insecure { source.insecure() } else { source })))
-}
-
-fn last_will(section: &Section<'_>) -> Option<LastWill> {
-    section.check_keys(&LAST_WILL_KEYS, None);
-    let payload = section.string("payload", "lost").map_or(Vec::new(), |payload| payload.value.into_bytes());
-    let qos = qos(section, "qos").unwrap_or(Qos::AtMostOnce);
-    let is_retained = section.boolean("retain").unwrap_or(false);
-    let topic = section.required("topic", "gateways/7/state")?;
-    if topic.value.contains(['+', '#', '\0']) {
-        section.wrong_value("topic", &topic.at, "a topic has no `+`, `#` or NUL", "gateways/7/state");
-    }
-    Some(LastWill { topic: topic.value, payload, qos, is_retained })
-}
-
 fn file(section: &Section<'_>) -> Option<SourceConnector> {
     let line_bytes_max = line_max(section, "line-max").unwrap_or(LINE_BYTES_MAX_DEFAULT);
     let example = "readings.jsonl";
     if let Some(Value::Table(_)) = section.node("path").map(|node| &node.value) {
         let fault = Diagnostic::new(format!("`path` of {} must be a file", section.title));
-        section.report(fault.at(&section.place("path")).help("paths of columns are the table [source.paths]"));
+        section
+            .report(fault.at(&section.place("path")).help("paths of columns are the table [source.paths]"));
         return None;
     }
     if section.node("path").is_none() {

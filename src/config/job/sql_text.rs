@@ -56,7 +56,8 @@ impl SqlText {
     /// The same bytes in the file, when the string has no escapes.
     fn place(&self, texts: &Texts, span: &Range<usize>) -> Option<Location> {
         let (offset, body) = body(self.source(texts));
-        let place = |position: usize| Some(self.at.span.start + offset + position_in(body, &self.text, position)?);
+        let place =
+            |position: usize| Some(self.at.span.start + offset + position_in(body, &self.text, position)?);
         Some(Location { text: self.at.text, span: place(span.start)?..place(span.end)? })
     }
 }

@@ -31,9 +31,17 @@ pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
 
 /// Words as a list: `a`, `b` and `c`.
 pub(super) fn list(words: &[&str]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.split_last() {
-        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+    join(words.iter().map(|word| format!("`{word}`")).collect(), "and")
+}
+
+/// Values as a list: "a", "b" or "c".
+pub(super) fn choices_list(values: &[&str]) -> String {
+    join(values.iter().map(|value| format!("{value:?}")).collect(), "or")
+}
+
+fn join(words: Vec<String>, last_with: &str) -> String {
+    match words.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} {last_with} {last}", rest.join(", ")),
         Some((last, _)) => last.clone(),
         None => "none".to_owned(),
     }

@@ -13,7 +13,8 @@ const REPEATED_BYTES_MAX: usize = 60;
 
 /// The faults that the parser found in text number `text`, in order.
 pub(super) fn diagnose(text: usize, source: &str, errors: &[Error]) -> Vec<Diagnostic> {
-    let mut spans: Vec<_> = errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
+    let mut spans: Vec<_> =
+        errors.iter().map(|error| (error.span().unwrap_or(0..0), error.message())).collect();
     spans.sort_by_key(|(span, _)| span.start);
     let mut faults = Vec::new();
     let mut line_before = None;
@@ -32,7 +33,9 @@ pub(super) fn diagnose(text: usize, source: &str, errors: &[Error]) -> Vec<Diagn
 
 /// Whether what follows is read as it is meant.
 fn is_contained(message: &str) -> bool {
-    ["string values must be quoted", "duplicate key", "invalid boolean"].iter().any(|start| message.starts_with(start))
+    ["string values must be quoted", "duplicate key", "invalid boolean"]
+        .iter()
+        .any(|start| message.starts_with(start))
 }
 
 /// A place that can be seen: not behind the text's last line.
@@ -50,7 +53,10 @@ fn fault(source: &str, message: &str, span: &Range<usize>) -> Diagnostic {
     if starts("duplicate key") {
         let is_header = source.get(..span.start).unwrap_or_default().trim_end().ends_with('[');
         let (what, help) = if is_header {
-            (format!("the section [{found}] is given twice"), format!("put all keys under one header, or write [[{found}]] where there may be several"))
+            (
+                format!("the section [{found}] is given twice"),
+                format!("put all keys under one header, or write [[{found}]] where there may be several"),
+            )
         } else {
             (format!("`{found}` is given twice"), "remove one of them".to_owned())
         };
@@ -59,19 +65,37 @@ fn fault(source: &str, message: &str, span: &Range<usize>) -> Diagnostic {
     let (what, help) = if starts("invalid boolean") {
         ("this is no boolean", "write true or false, in small letters")
     } else if starts("unclosed table") {
-        ("the header of a section is not closed", "write `]` behind the name, or `]]` where it began with `[[`")
+        (
+            "the header of a section is not closed",
+            "write `]` behind the name, or `]]` where it began with `[[`",
+        )
     } else if starts("unclosed array") || message.contains("array") {
-        ("an array is not well formed", "put commas between its values and `]` behind the last: [\"a\", \"b\"]")
-    } else if starts("unclosed inline table") || message.contains("inline table") || message.contains("key-value pairs") {
-        ("an inline table is not well formed", "put commas between its entries and `}` behind the last: { a = 1, b = 2 }")
+        (
+            "an array is not well formed",
+            "put commas between its values and `]` behind the last: [\"a\", \"b\"]",
+        )
+    } else if starts("unclosed inline table")
+        || message.contains("inline table")
+        || message.contains("key-value pairs")
+    {
+        (
+            "an inline table is not well formed",
+            "put commas between its entries and `}` behind the last: { a = 1, b = 2 }",
+        )
     } else if starts("key with no value") {
         ("a key has no value", "write `key = value`")
     } else if message.contains("escape") {
         ("a backslash begins no known escape", "write \\\\ for a backslash, or put the text in single quotes")
     } else if message.contains("string") {
-        ("a string is not closed", "write the closing quote; a text of several lines stands between three quotes: \"\"\"…\"\"\"")
+        (
+            "a string is not closed",
+            "write the closing quote; a text of several lines stands between three quotes: \"\"\"…\"\"\"",
+        )
     } else if starts("unexpected key or value") {
-        ("something stands behind the value", "begin a new line for the next key; write \\\" for a quote within a string")
+        (
+            "something stands behind the value",
+            "begin a new line for the next key; write \\\" for a quote within a string",
+        )
     } else if message.contains("recursion") {
         ("tables or arrays are nested too deep", "a job file needs three levels at most")
     } else {
@@ -88,6 +112,8 @@ fn unquoted(found: &str) -> Diagnostic {
         text if text.len() <= REPEATED_BYTES_MAX && !text.contains(['"', '\\']) => {
             Diagnostic::new("a text stands in quotes").label("no quotes").help(format!("write \"{text}\""))
         }
-        _ => Diagnostic::new("a text stands in quotes").label("no quotes").help("put it in single quotes: 'text'"),
+        _ => Diagnostic::new("a text stands in quotes")
+            .label("no quotes")
+            .help("put it in single quotes: 'text'"),
     }
 }
