@@ -13,9 +13,12 @@ mod units;
 pub use address::{ListenAddress, ListenAddressError};
 pub use board::BoardProfile;
 pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
+pub(crate) use diagnostics::Colours;
 pub use diagnostics::Diagnostics;
-pub(crate) use diagnostics::{Colours, Diagnostic, TextError};
+#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
+pub(crate) use diagnostics::{Diagnostic, TextError};
 pub(crate) use directory::data_directory;
+#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
 pub(crate) use job::{JobConfig, load_job};
 pub use units::{ByteSize, Interval, UnitError};
 

@@ -9,7 +9,7 @@ use super::remote::checkpoint;
 use super::report::Report;
 use super::runtime::{BackendKind, board, job, journal, restart, state};
 use super::section::Section;
-use super::sink::{SinkConfig, sink};
+use super::sink::{Branch, LATE, SinkConfig, sink};
 use super::source::{SourceConfig, source};
 use super::suggestion::{did_you_mean, list};
 use super::validated::JobConfig;
@@ -230,25 +230,24 @@ impl JobFile {
             .collect();
         self.check_unique(&tables);
         self.check_unique(&sinks.iter().map(|sink| ("sink", &sink.name)).collect::<Vec<_>>());
-        let queries: Vec<&str> = queries.iter().map(|query| query.name.value.as_str()).collect();
-        for sink in sinks.iter().filter(|sink| !queries.contains(&sink.from.value.as_str())) {
+        let names: Vec<&str> = queries.iter().map(|query| query.name.value.as_str()).collect();
+        for sink in sinks.iter().filter(|sink| !names.contains(&sink.from.value.as_str())) {
             let from = &sink.from;
             let is_source = sources.iter().any(|source| source.name.value == from.value);
             // It may be one that was refused for something else.
             if !is_whole && !is_source {
                 continue;
             }
+            let suffix = if sink.branch == Branch::Late { LATE } else { "" };
+            let known: Vec<String> = names.iter().map(|name| format!("{name}{suffix}")).collect();
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let help = if is_source {
+                format!("a sink reads from a query: add one with `sql = \"SELECT * FROM {}\"`", from.value)
+            } else {
+                did_you_mean(&format!("{}{suffix}", from.value), &known)
+            };
             let fault = Diagnostic::new(format!("there is no query `{}`", from.value)).at(&from.at);
-            self.report.add(fault.label(format!("`from` of sink `{}`", sink.name.value)).help(
-                if is_source {
-                    format!(
-                        "a sink reads from a query: add one with `sql = \"SELECT * FROM {}\"`",
-                        from.value
-                    )
-                } else {
-                    did_you_mean(&from.value, &queries)
-                },
-            ));
+            self.report.add(fault.label(format!("`from` of sink `{}`", sink.name.value)).help(help));
         }
     }
 

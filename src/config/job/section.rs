@@ -96,7 +96,11 @@ impl<'a> Section<'a> {
         kind: Option<&str>,
     ) -> Diagnostic {
         let name = &key.value;
-        let others = keys.types_with(name);
+        let others = match self.node(name).map(|node| &node.value) {
+            // A table is no wrong type's key, but a misunderstanding.
+            Some(Value::Table(_)) => Vec::new(),
+            _ => keys.types_with(name),
+        };
         if let (false, Some(kind)) = (others.is_empty(), kind) {
             let own: Vec<_> = keys.of(kind).unwrap_or_default().to_vec();
             return Diagnostic::new(format!("{} is of type {kind}, which has no key `{name}`", self.title))

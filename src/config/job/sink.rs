@@ -43,7 +43,7 @@ pub(super) const SINK_KEYS: Keys = Keys {
 };
 
 /// What stands behind a query's name for its late rows.
-const LATE: &str = ".late";
+pub(super) const LATE: &str = ".late";
 
 /// A sink.
 #[derive(Debug)]

@@ -8,7 +8,6 @@ use super::file::{JobFile, SEVERAL, SINGLE, load_job};
 use super::mqtt_source::LAST_WILL_KEYS;
 use super::report::Report;
 use super::runtime::{BOARD_KEYS, JOB_KEYS, JOURNAL_KEYS, RESTART_KEYS, STATE_KEYS};
-use super::section::Keys;
 use super::source::SOURCE_KEYS;
 use super::{Branch, JobConfig, SinkConnector, SinkFormat, SourceConnector, SourceFormat};
 use super::{query::QUERY_KEYS, remote::CHECKPOINT_KEYS, sink::SINK_KEYS};
@@ -225,6 +224,25 @@ fn a_fault_in_sql_is_shown_in_the_file() {
     };
     let shown = job.refuse(vec![job.fault_in(sql, error)]).to_string();
     assert!(shown.contains(" --> job.toml:12:22\n") && shown.contains("^^^^^^^^\n"), "{shown}");
+}
+
+#[test]
+fn schemas_come_before_queries_and_all_faults_of_a_kind_at_once() {
+    let second = "[[query]]\nname = \"b\"\nsql = '''SELECT b\nFROM all'''\n[[sink]]";
+    let job = load(&SMALL.replacen("[[sink]]", second, 1), &[]).unwrap();
+    let fault =
+        |text: &str| Err(TextError { message: format!("cannot take {text}"), span: Some(7..8), help: None });
+    let shown = job.check_texts(|_, text| fault(&text.text), |_| fault("a query")).unwrap_err().to_string();
+    assert!(shown.contains("cannot take key BIGINT") && !shown.contains("a query"), "{shown}");
+    let shown = job.check_texts(|_, _| Ok(()), |query| fault(&query.name.value)).unwrap_err().to_string();
+    assert!(shown.contains("cannot take all") && shown.contains("cannot take b"), "{shown}");
+    let mut seen = Vec::new();
+    let see = |query: &super::QueryConfig| {
+        seen.push(query.name.value.clone());
+        Ok(())
+    };
+    job.check_texts(|_, _| Ok(()), see).unwrap();
+    assert_eq!(seen, ["all", "b"]);
 }
 
 #[test]
