@@ -1,6 +1,6 @@
 //! Arguments of the subcommands that take a job file: `run`, `check`, `test` and `explain`.
 
-#![allow(dead_code, reason = "the commands are not there yet")]
+#![allow(dead_code, unreachable_pub, reason = "the commands are not there yet")]
 
 use std::path::PathBuf;
 
