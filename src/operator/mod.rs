@@ -16,6 +16,7 @@ mod event_time;
 mod firing;
 mod key_by;
 mod keyed;
+mod keyed_core;
 mod part;
 mod text;
 mod transform;
