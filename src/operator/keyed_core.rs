@@ -133,6 +133,12 @@ impl<K: Key> KeyedCore<K> {
         self.rejections.reject(cause, None, || Cow::Borrowed(row));
     }
 
+    /// Sets a timer of `key`, a key of the batch. Setting it again changes nothing.
+    pub(crate) fn set_timer(&mut self, domain: TimeDomain, time: i64, key: &K) {
+        let key = self.encoder.encode(key).expect("a key of a batch was hashed before");
+        self.state.timers().set(domain, time, key);
+    }
+
     /// The next timer of `domain` that is due at `now`, with the state at its key.
     ///
     /// # Errors
@@ -147,7 +153,7 @@ impl<K: Key> KeyedCore<K> {
                 self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
                 continue;
             }
-            self.state.rows().move_to(timer.slot);
+            self.state.move_to(timer.slot);
             return Ok(Some(timer));
         }
         Ok(None)

@@ -10,7 +10,7 @@ use super::error::OperatorError;
 use super::part::AnyPart;
 use crate::metrics::{Provenance, RejectCause, Rejections};
 use crate::runtime::BatchHeader;
-use crate::source::frame::{FrameChunk, Frames, SourceIndex, trim_line_end};
+use crate::source::frame::{FrameChunk, Frames, Share, SourceIndex, trim_line_end};
 use crate::source::{Frame, Messages};
 
 /// The part a source stage's subtasks get: all frames of the batch; each takes its share.
@@ -19,6 +19,15 @@ pub(crate) struct FrameInput {
     pub(crate) frames: Arc<Frames>,
     /// Only the frame of this number, counted from 0 within the batch.
     pub(crate) only: Option<u64>,
+}
+
+impl FrameInput {
+    /// The frames of a share that are to be processed, where any are.
+    pub(crate) fn range_of(&self, share: &Share<'_>) -> Option<std::ops::Range<usize>> {
+        let Some(only) = self.only else { return Some(share.range.clone()) };
+        let at = only.checked_sub(share.first_frame)? as usize;
+        share.range.contains(&at).then_some(at..at + 1)
+    }
 }
 
 /// Whether a head's closure looks at more of a frame than its text.
@@ -145,13 +154,7 @@ where
         for part in parts {
             let input: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
             for share in input.frames.share(self.source, self.context.index, self.context.parallelism) {
-                let range = match input.only {
-                    None => share.range,
-                    Some(frame) => match frame.checked_sub(share.first_frame) {
-                        Some(at) if share.range.contains(&(at as usize)) => at as usize..at as usize + 1,
-                        _ => continue,
-                    },
-                };
+                let Some(range) = input.range_of(&share) else { continue };
                 self.chunk(share.chunk, &range, out);
             }
         }

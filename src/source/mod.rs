@@ -27,6 +27,9 @@ use std::path::Path;
 
 use crate::runtime::JobError;
 
+/// The line a source whose input ends sends last, and takes in from nowhere: by it event time comes to its end.
+pub(crate) const END_OF_INPUT: &str = "\u{4}end-of-input\u{4}";
+
 /// The input of a job.
 #[derive(Debug, Clone)]
 pub(crate) enum SourceSpec {
