@@ -24,15 +24,15 @@ pub struct SocketArguments {
     /// Read lines from processes of this machine that connect to this Unix socket
     ///
     /// A file that a killed process left is replaced, one that is in use is not; it is removed at the end.
-    #[arg(long, value_name = "PATH", groups = ["source", "server"])]
+    #[arg(long, value_name = "PATH", groups = ["source", "server", "unix-socket"])]
     pub unix: Option<PathBuf>,
 
     /// Receive datagrams, of one or more lines each, that processes of this machine send to this Unix socket
-    #[arg(long, value_name = "PATH", group = "source")]
+    #[arg(long, value_name = "PATH", groups = ["source", "unix-socket"])]
     pub unix_datagram: Option<PathBuf>,
 
     /// With --unix and --unix-datagram: mode of the socket file; who may write to it may send [default: 660]
-    #[arg(long, value_name = "MODE", value_parser = parse_mode, conflicts_with_all = ["connect", "listen", "udp", "mqtt"])]
+    #[arg(long, value_name = "MODE", value_parser = parse_mode, requires = "unix-socket")]
     pub unix_mode: Option<u32>,
 
     /// With --listen: speak TLS, with the certificate and its chain in this PEM file

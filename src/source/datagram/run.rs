@@ -32,7 +32,7 @@ type Sending = Pin<Box<dyn Future<Output = Result<Offset, OutletClosed>>>>;
 pub(crate) async fn run_datagrams(mut source: OpenDatagrams, outlet: Outlet, chunk: ChunkLimits) {
     let socket = source.socket().expect("the runtime's I/O is enabled");
     let kind = source.kind();
-    tracing::info!(address = %source.place, kind, receive_buffer = source.receive_buffer_bytes, "receiving");
+    tracing::info!(address = %source.place, %kind, receive_buffer = source.receive_buffer_bytes, "receiving");
     let stop = outlet.stop_token().clone();
     let mut stopped = pin!(stop.cancelled());
     let mut intake = Intake {
@@ -58,7 +58,7 @@ pub(crate) async fn run_datagrams(mut source: OpenDatagrams, outlet: Outlet, chu
             }
             () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => intake.look_at_drops(),
             ready = intake.socket.readable(), if may_receive => {
-                if let Err(error) = ready.and_then(|()| intake.receive(RECEIVES_MAX).map(drop)) {
+                if let Err(error) = ready.and_then(|()| intake.receive()) {
                     tracing::warn!(origin = %intake.origin, %error, "cannot receive");
                     sleep(RECEIVE_PAUSE).await;
                 }
@@ -68,7 +68,7 @@ pub(crate) async fn run_datagrams(mut source: OpenDatagrams, outlet: Outlet, chu
     }
     // Nobody new; what has come is received.
     drop(source.file.take());
-    intake.finish().await;
+    intake.finish(&source).await;
 }
 
 /// Datagrams on their way into chunks.
@@ -82,14 +82,14 @@ struct Intake {
 }
 
 impl Intake {
-    /// Receives what is there, up to `datagrams_max` and until the chunk is full; says how many.
+    /// Receives what is there, up to [`RECEIVES_MAX`] and until the chunk is full.
     ///
     /// # Errors
     /// The operating system's; what came before it is kept.
-    fn receive(&mut self, datagrams_max: usize) -> io::Result<usize> {
+    fn receive(&mut self) -> io::Result<()> {
         let mut count = 0;
         let mut outcome = Ok(());
-        while count < datagrams_max && !self.assembly.is_full() {
+        while count < RECEIVES_MAX && !self.assembly.is_full() {
             match self.socket.receive(self.assembly.room()) {
                 Ok(sender) => {
                     count += 1;
@@ -109,7 +109,7 @@ impl Intake {
         }
         match outcome {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(count),
+            _ => Ok(()),
         }
     }
 
@@ -141,25 +141,36 @@ impl Intake {
     }
 
     /// Hands over what was received and what the kernel holds.
-    async fn finish(&mut self) {
-        let mut left = LAST_RECEIVES_MAX;
-        loop {
-            let received = self.receive(left.min(RECEIVES_MAX)).unwrap_or(0);
-            left -= received;
-            self.send_waiting();
-            match self.sending.take() {
-                None if received == 0 => break,
-                None => {}
-                Some(sending) => {
-                    if sending.await.is_err() {
-                        break;
-                    }
-                }
+    async fn finish(&mut self, source: &OpenDatagrams) {
+        let mut datagram = vec![0; source.datagram_bytes_max + 1];
+        for _ in 0..LAST_RECEIVES_MAX {
+            let Ok((received, sender)) = source.receive_now(&mut datagram) else { break };
+            self.assembly.room().extend_from_slice(received);
+            self.admit(sender);
+            if self.assembly.is_full() && self.hand_over().await.is_err() {
+                break;
             }
+        }
+        self.outlet.rejections().end_batch();
+        if self.hand_over().await.is_err() {
+            tracing::debug!(origin = %self.origin, "the job ended before the last datagrams");
         }
         if let Some(drops) = &mut self.drops {
             drops.look(&self.outlet);
             drops.report();
+        }
+    }
+
+    /// Sends on what is assembled and waits until it is taken.
+    async fn hand_over(&mut self) -> Result<(), OutletClosed> {
+        loop {
+            if let Some(sending) = self.sending.take() {
+                sending.await?;
+            }
+            self.send_waiting();
+            if self.sending.is_none() {
+                return Ok(());
+            }
         }
     }
 }

@@ -50,6 +50,18 @@ impl OpenDatagrams {
             Bound::Unix(socket) => Ok(DatagramSocket::Unix(UnixDatagram::from_std(socket.try_clone()?)?)),
         }
     }
+
+    /// Receives a datagram into `buffer`, cut to its length, without asking the runtime whether there is one.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none.
+    pub(super) fn receive_now<'b>(&self, buffer: &'b mut [u8]) -> io::Result<(&'b [u8], Option<SocketAddr>)> {
+        let (length, sender) = match &self.bound {
+            Bound::Udp(socket) => socket.recv_from(buffer).map(|(length, sender)| (length, Some(sender)))?,
+            Bound::Unix(socket) => (socket.recv(buffer)?, None),
+        };
+        Ok((buffer.get(..length).unwrap_or_default(), sender))
+    }
 }
 
 impl UdpReceive {
