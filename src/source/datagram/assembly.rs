@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_datagram_is_its_lines_and_one_that_does_not_fit_leaves_nothing() {
         let mut assembly = Assembly::new(ChunkLimits { bytes_max: 1000, frames_max: 6 }, 8);
-        let mut receive = |assembly: &mut Assembly, datagram: &str| {
+        let receive = |assembly: &mut Assembly, datagram: &str| {
             let room = assembly.room();
             assert!(room.capacity() - room.len() > 8);
             // The kernel cuts what has no room.

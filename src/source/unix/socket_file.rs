@@ -169,9 +169,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s");
         for _ in 0..20 {
-            drop(
-                SocketFile::bind(&path, Type::STREAM, 0o660).map(|(file, _)| std::mem::forget(file)).unwrap(),
-            );
+            let (file, _) = SocketFile::bind(&path, Type::STREAM, 0o660).unwrap();
+            // As a kill does.
+            std::mem::forget(file);
             let together = std::sync::Barrier::new(4);
             let bound: Vec<_> = std::thread::scope(|scope| {
                 let start = || {
