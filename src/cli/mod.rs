@@ -19,6 +19,7 @@ mod savepoint;
 mod sequenced_average;
 mod ship;
 mod signals;
+mod sockets;
 mod state;
 
 pub use arguments::{Arguments, Command};

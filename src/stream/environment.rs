@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::text_stream::TextStream;
 use super::topology::{Topology, TopologyBuilder};
 use crate::runtime::{JobError, JobHandle, JobReport, Replay, ReplayReport, Settings, StopHandle};
-use crate::source::{MqttSource, RecordedInput, SourceSpec, TcpConnect, TcpListen};
+use crate::source::{
+    MqttSource, RecordedInput, SourceSpec, TcpConnect, TcpListen, UdpReceive, UnixListen, UnixReceive,
+};
 
 /// Builds and runs one job.
 pub struct Environment {
@@ -47,6 +49,21 @@ impl Environment {
     /// Lines from the clients of a server of ours.
     pub fn listen(&self, source: TcpListen) -> TextStream {
         self.text_stream(SourceSpec::TcpListen(source))
+    }
+
+    /// Lines from processes of this machine that connect to a Unix socket of ours.
+    pub fn unix_stream(&self, source: UnixListen) -> TextStream {
+        self.text_stream(SourceSpec::UnixListen(source))
+    }
+
+    /// Lines in UDP datagrams.
+    pub fn udp_stream(&self, source: UdpReceive) -> TextStream {
+        self.text_stream(SourceSpec::Udp(source))
+    }
+
+    /// Lines in datagrams that processes of this machine send to a Unix socket of ours.
+    pub fn unix_datagram_stream(&self, source: UnixReceive) -> TextStream {
+        self.text_stream(SourceSpec::UnixDatagram(source))
     }
 
     /// Lines of the messages from an MQTT broker.
