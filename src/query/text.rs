@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn errors_say_where() {
-        let error = parse_query("SELECT a,\n  FROM WHERE x").unwrap_err();
+        let error = parse_query("SELECT a,\n  FROM t WHERE").unwrap_err();
         assert!(error.span.is_some(), "{error:?}");
         let error = parse_query("SELECT a FROM t WHERE (a > 1").unwrap_err();
         assert_eq!(error.message, "expected: ), found the end of the text");

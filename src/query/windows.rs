@@ -40,10 +40,10 @@ pub(crate) fn assign(kind: WindowKind, time: i64) -> impl Iterator<Item = (i64, 
         WindowKind::Count { .. } => (i64::MAX, 0, 0),
     };
     let newest = match kind {
-        WindowKind::Session { .. } => time,
-        _ => time - time.wrapping_sub(offset).rem_euclid(slide),
+        WindowKind::Session { .. } => Some(time),
+        _ => time.checked_sub(time.saturating_sub(offset).rem_euclid(slide)),
     };
-    let starts = std::iter::successors(Some(newest), move |start| start.checked_sub(slide));
+    let starts = std::iter::successors(newest, move |start| start.checked_sub(slide));
     starts
         .take_while(move |start| time.checked_sub(*start).is_some_and(|behind| behind < size))
         .map(move |start| (start, start.saturating_add(size)))

@@ -6,6 +6,7 @@
 
 mod connection;
 mod datagram;
+mod file;
 pub(crate) mod frame;
 pub(crate) mod generator;
 mod line_framer;
@@ -18,6 +19,8 @@ mod unix;
 pub use connection::Acknowledge;
 pub(crate) use datagram::{OpenDatagrams, run_datagrams};
 pub use datagram::{UdpReceive, UnixReceive};
+pub use file::FileLines;
+pub(crate) use file::run_file;
 pub use message::Frame;
 pub(crate) use message::Messages;
 pub use mqtt::{Exactness, MqttSource};
@@ -51,6 +54,8 @@ pub(crate) enum SourceSpec {
     Udp(UdpReceive),
     /// Receives datagrams of processes of this machine.
     UnixDatagram(UnixReceive),
+    /// Reads the lines of a file, once.
+    File(FileLines),
     /// Subscribes at an MQTT broker.
     Mqtt(MqttSource),
     /// Batches recorded earlier, cut exactly as they were.
@@ -63,6 +68,7 @@ pub(crate) enum OpenSource {
     TcpListen(Box<OpenTcpListen>),
     UnixListen(OpenUnixListen),
     Datagrams(OpenDatagrams),
+    File(FileLines),
     Mqtt(Box<OpenMqtt>),
     Recorded(RecordedInput),
 }
@@ -74,6 +80,7 @@ impl OpenSource {
             Self::TcpConnect(_) | Self::TcpListen(_) => "tcp",
             Self::UnixListen(_) => "unix",
             Self::Datagrams(source) => source.kind(),
+            Self::File(_) => "file",
             Self::Mqtt(_) => "mqtt",
             Self::Recorded(_) => "recording",
         }
@@ -106,6 +113,7 @@ impl SourceSpec {
             Self::UnixListen(settings) => settings.open().map(OpenSource::UnixListen),
             Self::Udp(settings) => settings.open().map(OpenSource::Datagrams),
             Self::UnixDatagram(settings) => settings.open().map(OpenSource::Datagrams),
+            Self::File(settings) => settings.check().map(|()| OpenSource::File(settings)),
             Self::Mqtt(settings) => settings
                 .open(place)
                 .map(|open| OpenSource::Mqtt(Box::new(open)))
