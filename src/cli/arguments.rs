@@ -1,6 +1,6 @@
 //! The command line's syntax.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -10,7 +10,7 @@ use super::outbox::OutboxCommand;
 use super::publish::PublishArguments;
 use super::sockets::SocketArguments;
 use crate::checkpoint::UploadWindow;
-use crate::config::{ByteSize, Interval};
+use crate::config::{ByteSize, Interval, ListenAddress, ListenAddressError};
 use crate::mqtt::MqttVersion;
 use crate::runtime::JournalSync;
 use crate::source::Retry;
@@ -647,10 +647,7 @@ fn parse_journal(text: &str) -> Result<JournalArgument, String> {
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let port: Option<u16> = text.parse().ok();
-    port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| "give a port, or an address and a port such as 0.0.0.0:9000 or [::]:9000".to_owned())
+    text.parse().map(|ListenAddress(address)| address).map_err(|error: ListenAddressError| error.to_string())
 }
 
 fn parse_retry(text: &str) -> Result<Retry, String> {
@@ -682,12 +679,5 @@ mod tests {
     fn the_syntax_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_port_alone_listens_on_loopback() {
-        assert_eq!(parse_listen("9000").unwrap().to_string(), "127.0.0.1:9000");
-        assert_eq!(parse_listen("0.0.0.0:9000").unwrap().to_string(), "0.0.0.0:9000");
-        assert!(parse_listen("localhost").is_err());
     }
 }

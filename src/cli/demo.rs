@@ -14,7 +14,7 @@ use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use super::{allocator, logging, mqtt, publish, signals};
 use crate::checkpoint::{ArchiveError, Connectivity, UploadLimits};
-use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
+use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
     Backend, Compression, JobError, JobReport, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
 };
@@ -131,13 +131,11 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
     if let Some(directory) = &arguments.checkpoint_dir {
         return Ok(directory.clone());
     }
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
-    let data = data.or_else(home).filter(|path| path.is_absolute()).ok_or_else(|| {
+    let data = data_directory().ok_or_else(|| {
         JobError::Configuration("no data directory: HOME is not set; give --checkpoint-dir".to_owned())
     })?;
     if let Some(url) = &arguments.mqtt {
-        return Ok(data.join("tidegate").join(format!("demo-mqtt-{}", file_name(url))));
+        return Ok(data.join(format!("demo-mqtt-{}", file_name(url))));
     }
     if let Some((kind, place)) = arguments.sockets.place() {
         return Ok(data.join("tidegate").join(format!("demo-{kind}-{}", file_name(&place))));
@@ -147,7 +145,7 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
         (_, Some(address)) => format!("demo-listen-{}", file_name(&address.to_string())),
         _ => "demo-sensors".to_owned(),
     };
-    Ok(data.join("tidegate").join(source))
+    Ok(data.join(source))
 }
 
 /// `address` with everything but letters, digits, dots and dashes replaced.

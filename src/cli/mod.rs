@@ -6,6 +6,7 @@ mod arguments;
 mod checkpoint;
 mod demo;
 mod exit_code;
+mod job_arguments;
 mod journal;
 mod logging;
 mod mqtt;

@@ -1,13 +1,25 @@
-//! Settings from text: sizes and durations, the board profile, the demo's defaults.
+//! Settings from text: job files, sizes and durations, the board profile, the demo's defaults.
 //!
 //! Text is parsed into a raw shape that refuses unknown keys, then turned once into types that cannot be wrong.
 
+mod address;
 mod board;
 mod demo;
+mod diagnostics;
+mod directory;
+pub(crate) mod job;
 mod units;
 
+pub use address::{ListenAddress, ListenAddressError};
 pub use board::BoardProfile;
 pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
+pub(crate) use diagnostics::Colours;
+pub use diagnostics::Diagnostics;
+#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
+pub(crate) use diagnostics::{Diagnostic, TextError};
+pub(crate) use directory::data_directory;
+#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
+pub(crate) use job::{JobConfig, load_job};
 pub use units::{ByteSize, Interval, UnitError};
 
 /// Why a settings file is refused.
