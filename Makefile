@@ -6,9 +6,10 @@ CARGO ?= cargo
 BUILD = ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" $(CARGO)
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-demo: tools
+demo: tools broker-tools
 	$(BUILD) build --release --locked --bin tidegate
 	examples/restore_demo.sh $(TARGET)/release/tidegate
+	examples/mqtt_demo.sh $(TARGET)/release/tidegate
 
 # The tests have all remotes built in; the program that users build has those of the default features. What could not be
 # tested on this machine is said and counted at the end.
@@ -65,8 +66,9 @@ clock-tools:
 remote-tools:
 	@tests/servers/install.sh
 
-# The broker that the MQTT scenarios talk to, and its clients. Without it those tests say that they are skipped.
+# The broker that the MQTT scenarios and the demonstration talk to, its clients, and OpenSSL for certificates. Without them
+# those tests say that they are skipped.
 broker-tools:
-	@[ "$$(id -u)" != 0 ] || { ls /usr/sbin/mosquitto && command -v mosquitto_pub; } >/dev/null 2>&1 || { \
+	@[ "$$(id -u)" != 0 ] || { ls /usr/sbin/mosquitto && command -v mosquitto_pub && command -v openssl; } >/dev/null 2>&1 || { \
 		echo "installing mosquitto"; apt-get update -qq && apt-get install -y -qq mosquitto mosquitto-clients openssl; } \
-		|| echo "without it the MQTT scenarios are skipped"
+		|| echo "without it MQTT is skipped"

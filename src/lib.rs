@@ -53,12 +53,14 @@ mod metrics;
 mod mqtt;
 mod mutants;
 mod operator;
+mod query;
 mod remote;
 mod runtime;
 mod sink;
 mod source;
 mod state;
 mod stream;
+mod tls;
 
 pub use checkpoint::{
     ArchiveCipher, ArchiveError, ArchiveKey, Backlog, CheckpointError, CheckpointId, Connectivity, Retention,
@@ -76,7 +78,8 @@ pub use runtime::{
 };
 pub use sink::{Collected, MqttPublish, WhenFull};
 pub use source::{
-    Acknowledge, Exactness, Frame, MqttSource, RecordedBatch, RecordedInput, Retry, TcpConnect, TcpListen,
+    Acknowledge, ClientCertificate, Exactness, Frame, MqttSource, RecordedBatch, RecordedInput, Retry,
+    TcpConnect, TcpListen, TlsListen, UdpReceive, UnixListen, UnixReceive,
 };
 pub use state::{
     AggregateFunction, AggregatingState, AggregatingStateDescriptor, IncrementalCleanup, KEY_BYTES_MAX, Key,

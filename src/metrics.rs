@@ -36,6 +36,8 @@ impl RejectCause {
     pub const NUL: Self = Self("nul");
     /// The message is longer than the source's limit.
     pub const MESSAGE_TOO_LONG: Self = Self("message-too-long");
+    /// The kernel dropped the datagram, because the socket's receive buffer was full or its checksum was wrong.
+    pub const KERNEL_DROP: Self = Self("kernel-drop");
     /// The message's topic is not UTF-8.
     pub const TOPIC_NOT_UTF8: Self = Self("topic-not-utf8");
     /// No topic filter of the source asks for the message.
@@ -180,6 +182,11 @@ impl Rejections {
         } else if self.counts.push((cause, 1)).is_err() {
             self.metrics.add_rejected(&self.place, RejectCause::OTHER, 1);
         }
+    }
+
+    /// Counts what nobody saw.
+    pub(crate) fn add(&self, cause: RejectCause, count: u64) {
+        self.metrics.add_rejected(&self.place, cause, count);
     }
 
     /// Adds the batch's counts to the job's. Costs nothing when nothing was rejected.

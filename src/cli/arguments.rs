@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::outbox::OutboxCommand;
 use super::publish::PublishArguments;
+use super::sockets::SocketArguments;
 use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval, ListenAddress, ListenAddressError};
 use crate::mqtt::MqttVersion;
@@ -46,7 +47,7 @@ pub enum Command {
     /// `(key,average)`: the sum of the key's readings divided by their count, as integers. Results go to standard
     /// output, messages to standard error.
     ///
-    /// Without --connect, --listen or --mqtt, simulated sensors send their readings through a loopback socket.
+    /// Without --connect, --listen, --unix, --unix-datagram, --udp or --mqtt, simulated sensors send their readings through a loopback socket.
     ///
     /// Every --interval the state is saved under --checkpoint-dir, and a later start carries on from there.
     #[command(after_help = EXIT_CODES)]
@@ -331,7 +332,7 @@ pub enum JournalAction {
 #[derive(Debug, Args)]
 pub struct DemoArguments {
     /// Read lines from the server at this address; reconnects when the connection ends
-    #[arg(long, value_name = "HOST:PORT", conflicts_with = "listen", help_heading = "Source")]
+    #[arg(long, value_name = "HOST:PORT", group = "source", help_heading = "Source")]
     pub connect: Option<String>,
 
     /// With --connect: how long the server may stay away before the input counts as ended [default: 10s]
@@ -341,43 +342,47 @@ pub struct DemoArguments {
     pub retry_for: Option<Retry>,
 
     /// Read lines from clients that connect to this address; a port alone listens on the loopback address
-    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, help_heading = "Source")]
+    #[arg(long, value_name = "[ADDR:]PORT", value_parser = parse_listen, groups = ["source", "server"], help_heading = "Source")]
     pub listen: Option<SocketAddr>,
 
-    /// With --listen: disconnect a client that sends nothing for this long; `0s` never does [default: 60s]
-    #[arg(long, value_name = "TIME", requires = "listen", help_heading = "Source")]
+    /// With --listen or --unix: disconnect a client that sends nothing for this long; `0s` never does [default: 60s]
+    #[arg(long, value_name = "TIME", requires = "server", help_heading = "Source")]
     pub idle_timeout: Option<Interval>,
 
-    /// With --listen: clients connected at once; more are turned away [default: 256]
-    #[arg(long, value_name = "N", requires = "listen", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Source")]
+    /// With --listen or --unix: clients connected at once; more are turned away [default: 256]
+    #[arg(long, value_name = "N", requires = "server", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Source")]
     pub connections_max: Option<u16>,
 
-    /// With --listen: acknowledge; clients open with `HELLO <client-id>` and are told `DURABLE <lines>`
-    #[arg(long, value_enum, default_value_t = AckName::None, requires = "listen", help_heading = "Source")]
+    /// With --listen or --unix: acknowledge; clients open with `HELLO <client-id>` and are told `DURABLE <lines>`
+    #[arg(long, value_enum, default_value_t = AckName::None, requires = "server", help_heading = "Source")]
     pub ack: AckName,
 
     /// Subscribe at this broker, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`; a payload is one or more lines
-    #[arg(long, value_name = "URL", conflicts_with_all = ["connect", "listen"], help_heading = "Source")]
+    #[arg(long, value_name = "URL", group = "source", help_heading = "Source")]
     pub mqtt: Option<String>,
 
     // No doc comment: it would be the help of the command.
     #[command(flatten)]
     pub mqtt_options: MqttArguments,
 
-    /// Longest line, without its end; a longer one is dropped and counted [default: 64KiB]
+    // No doc comment: it would be the help of the command.
+    #[command(flatten)]
+    pub sockets: SocketArguments,
+
+    /// Longest line without its end, or longest message or datagram; a longer one is dropped and counted [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = parse_line_max, help_heading = "Source")]
     pub line_max: Option<ByteSize>,
 
     /// Simulated sensors: readings a second, of all together [default: 20]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000), conflicts_with = "source", help_heading = "Source")]
     pub rate: Option<u32>,
 
     /// Simulated sensors: how many there are [default: 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "source", help_heading = "Source")]
     pub sensors: Option<u32>,
 
     /// Simulated sensors: end after this many readings
-    #[arg(long, value_name = "N", conflicts_with_all = ["connect", "listen", "mqtt"], help_heading = "Source")]
+    #[arg(long, value_name = "N", conflicts_with = "source", help_heading = "Source")]
     pub readings: Option<u64>,
 
     // No doc comment: it would be the help of the command.
@@ -641,7 +646,7 @@ fn parse_journal(text: &str) -> Result<JournalArgument, String> {
     })
 }
 
-fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse().map(|ListenAddress(address)| address).map_err(|error: ListenAddressError| error.to_string())
 }
 

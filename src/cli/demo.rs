@@ -137,6 +137,9 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
     if let Some(url) = &arguments.mqtt {
         return Ok(data.join(format!("demo-mqtt-{}", file_name(url))));
     }
+    if let Some((kind, place)) = arguments.sockets.place() {
+        return Ok(data.join("tidegate").join(format!("demo-{kind}-{}", file_name(&place))));
+    }
     let source = match (&arguments.connect, &arguments.listen) {
         (Some(address), _) => format!("demo-connect-{}", file_name(address)),
         (_, Some(address)) => format!("demo-listen-{}", file_name(&address.to_string())),
@@ -158,17 +161,37 @@ fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Resul
         return Ok(environment
             .mqtt_stream(mqtt::source(url, &arguments.mqtt_options).message_bytes_max(line_bytes_max)));
     }
+    let sockets = &arguments.sockets;
+    if let Some(address) = sockets.udp {
+        return Ok(environment.udp_stream(sockets.udp(address).datagram_bytes_max(line_bytes_max)));
+    }
+    if let Some(path) = &sockets.unix_datagram {
+        let source = sockets.unix_datagram(path).datagram_bytes_max(line_bytes_max);
+        return Ok(environment.unix_datagram_stream(source));
+    }
+    let idle_timeout = arguments.idle_timeout.unwrap_or(defaults.listen.idle_timeout).0;
+    let idle_timeout = Some(idle_timeout).filter(|timeout| *timeout > Duration::ZERO);
+    let connections_max = arguments.connections_max.map_or(defaults.listen.connections_max, usize::from);
+    let acknowledge = match arguments.ack {
+        AckName::None => Acknowledge::Nothing,
+        AckName::Lines => Acknowledge::Lines,
+    };
     if let Some(address) = arguments.listen {
-        let idle_timeout = arguments.idle_timeout.unwrap_or(defaults.listen.idle_timeout).0;
         let source = TcpListen::new(address)
             .line_bytes_max(line_bytes_max)
-            .acknowledge(match arguments.ack {
-                AckName::None => Acknowledge::Nothing,
-                AckName::Lines => Acknowledge::Lines,
-            })
-            .idle_timeout(Some(idle_timeout).filter(|timeout| *timeout > Duration::ZERO))
-            .connections_max(arguments.connections_max.map_or(defaults.listen.connections_max, usize::from));
-        return Ok(environment.listen(source));
+            .acknowledge(acknowledge)
+            .idle_timeout(idle_timeout)
+            .connections_max(connections_max);
+        return Ok(environment.listen(sockets.secure(source)));
+    }
+    if let Some(path) = &sockets.unix {
+        let source = sockets
+            .unix(path)
+            .line_bytes_max(line_bytes_max)
+            .acknowledge(acknowledge)
+            .idle_timeout(idle_timeout)
+            .connections_max(connections_max);
+        return Ok(environment.unix_stream(source));
     }
     let (address, retry) = match &arguments.connect {
         Some(address) => {

@@ -20,6 +20,7 @@ mod savepoint;
 mod sequenced_average;
 mod ship;
 mod signals;
+mod sockets;
 mod state;
 
 pub use arguments::{Arguments, Command};

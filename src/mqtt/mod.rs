@@ -29,7 +29,7 @@ mod url;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use codec::{Codec, CodecError};
-pub(crate) use credentials::{Credentials, SecretFileError};
+pub(crate) use credentials::{Credentials, SecretFileError, read_secret};
 pub(crate) use filter::check_filter;
 pub(crate) use message_table::{
     Event, NewMessage, TableEntry, TableMessage, TableReader, TableWriter, events,
@@ -42,5 +42,5 @@ pub(crate) use received::ReceivedIds;
 pub(crate) use subscriber::{
     Dropped, Duplicates, Reply, SessionError, SessionFound, Subscriber, Subscription, Taken,
 };
-pub(crate) use transport::{ConnectError, IdentityFiles, TlsFiles, Transport};
+pub(crate) use transport::{ConnectError, TlsFiles, Transport};
 pub(crate) use url::{BrokerUrl, PlainTcp, Security};

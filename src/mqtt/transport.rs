@@ -1,11 +1,11 @@
 //! The way to the broker: TCP, or TLS over it.
 //!
-//! TLS is by rustls with `ring`. The broker's certificate must be valid for the host of its URL and signed by the given
-//! CA, or without one by a CA the operating system trusts. Certificates and keys are PEM files, read again for each
-//! connection, so renewed ones need no restart; a key that others than its owner may read is refused.
+//! The broker's certificate must be valid for the host of its URL and signed by the given
+//! CA, or without one by a CA the operating system trusts. Certificates and keys (`crate::tls`) are read
+//! again for each connection, so renewed ones need no restart.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,13 +16,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
-use super::credentials::{SecretFileError, read_secret};
 use super::url::{BrokerUrl, Security};
-use crate::disk::{RealDisk, read_whole};
+use crate::tls::{IdentityFiles, TlsFileError, provider, read_roots};
 
 /// Longest time for a TCP connection and its TLS handshake together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,8 +31,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 /// Time what was sent may stay unacknowledged by the other end's kernel.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest certificate or key file, in bytes.
-const PEM_BYTES_MAX: u64 = 1 << 20;
 
 /// What TLS is set up from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,13 +39,6 @@ pub(crate) struct TlsFiles {
     pub(crate) ca: Option<PathBuf>,
     /// Our own certificate, for brokers that ask for one.
     pub(crate) identity: Option<IdentityFiles>,
-}
-
-/// A client certificate with its chain, and its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct IdentityFiles {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
 }
 
 /// Why there is no connection.
@@ -69,18 +58,8 @@ pub(crate) enum ConnectError {
     WrongHost { host: String },
     #[error("the TLS handshake failed: {0}")]
     Handshake(io::Error),
-    #[error("{} holds no certificate in PEM format", path.display())]
-    NoCertificate { path: PathBuf },
-    #[error("{} holds no private key in PEM format", path.display())]
-    NoKey { path: PathBuf },
-    #[error("the operating system trusts no CA: give a CA file")]
-    NoTrustedCa,
-    #[error("cannot read {}: {source}", path.display())]
-    Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
-    Secret(#[from] SecretFileError),
-    #[error("the certificate and its key cannot be used: {0}")]
-    Identity(rustls::Error),
+    Files(#[from] TlsFileError),
 }
 
 /// A connection to a broker.
@@ -128,46 +107,20 @@ impl TlsFiles {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`ConnectError`], of the variants that name a file.
-    pub(crate) fn load(&self) -> Result<ClientConfig, ConnectError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+    /// [`TlsFileError`].
+    pub(crate) fn load(&self) -> Result<ClientConfig, TlsFileError> {
+        let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("ring has the suites of the default protocol versions")
-            .with_root_certificates(self.roots()?);
-        let Some(IdentityFiles { certificate, key }) = &self.identity else {
-            return Ok(builder.with_no_client_auth());
-        };
-        let chain = read_certificates(certificate)?;
-        let pem = read_secret(key, PEM_BYTES_MAX)?;
-        let private_key =
-            PrivateKeyDer::from_pem_slice(&pem).map_err(|_| ConnectError::NoKey { path: key.clone() })?;
-        builder.with_client_auth_cert(chain, private_key).map_err(ConnectError::Identity)
-    }
-
-    fn roots(&self) -> Result<RootCertStore, ConnectError> {
-        let mut roots = RootCertStore::empty();
-        let certificates = match &self.ca {
-            Some(path) => read_certificates(path)?,
-            None => rustls_native_certs::load_native_certs().certs,
-        };
-        let (added, _) = roots.add_parsable_certificates(certificates);
-        match (&self.ca, added) {
-            (Some(path), 0) => Err(ConnectError::NoCertificate { path: path.clone() }),
-            (None, 0) => Err(ConnectError::NoTrustedCa),
-            _ => Ok(roots),
+            .with_root_certificates(read_roots(self.ca.as_deref())?);
+        match &self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                builder.with_client_auth_cert(chain, key).map_err(TlsFileError::Identity)
+            }
         }
     }
-}
-
-fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
-    let pem = read_whole(&RealDisk, path, PEM_BYTES_MAX)
-        .map_err(|source| ConnectError::Read { path: path.to_owned(), source })?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
-    if certificates.is_empty() {
-        return Err(ConnectError::NoCertificate { path: path.to_owned() });
-    }
-    Ok(certificates)
 }
 
 /// Says what is wrong with the broker's certificate, where that is what failed.

@@ -1,7 +1,7 @@
 //! The source actor: runs one source's loop and reports its end; and the outlet the loops hand frames to.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,7 +17,9 @@ use super::supervisor::JobSupervisor;
 use crate::metrics::{JobMetrics, Rejections};
 use crate::mqtt::ReceivedIds;
 use crate::source::frame::{BufferPool, FrameBuffers, FrameChunk, SourceIndex};
-use crate::source::{OpenSource, run_mqtt, run_recorded, run_tcp_connect, run_tcp_listen};
+use crate::source::{
+    OpenSource, run_datagrams, run_file, run_mqtt, run_recorded, run_tcp_connect, run_tcp_listen, run_unix_listen,
+};
 
 /// The job takes no more frames.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,8 @@ pub(crate) struct Outlet {
     rejections: Rc<RefCell<Rejections>>,
     /// Connections closed for their faults.
     closed: Rc<Cell<u64>>,
+    /// Clients whose TLS handshake failed.
+    refused: Rc<Cell<u64>>,
     stop: CancellationToken,
     durable: watch::Receiver<Offset>,
     has_journal: bool,
@@ -96,11 +100,23 @@ impl Outlet {
 
     /// Says that a connection was closed for its faults; ever more rarely when there are many.
     pub(crate) fn report_closed(&self, origin: &str, reason: &dyn Debug) {
-        let count = self.closed.get() + 1;
-        self.closed.set(count);
-        if count <= 8 || count.is_power_of_two() {
+        if let Some(count) = Self::sampled(&self.closed) {
             tracing::warn!(origin, ?reason, count, "connection closed by us");
         }
+    }
+
+    /// Says that a client's TLS handshake failed; ever more rarely when many do.
+    pub(crate) fn report_refused(&self, origin: &str, reason: &dyn Display) {
+        if let Some(count) = Self::sampled(&self.refused) {
+            tracing::warn!(origin, %reason, count, "TLS handshake failed");
+        }
+    }
+
+    /// Counts; the count when it is worth a line.
+    fn sampled(counter: &Cell<u64>) -> Option<u64> {
+        let count = counter.get() + 1;
+        counter.set(count);
+        (count <= 8 || count.is_power_of_two()).then_some(count)
     }
 
     /// Cancelled when the source must stop reading.
@@ -137,10 +153,19 @@ impl SourceActor {
 async fn run(source: OpenSource, outlet: Outlet, limits: ChunkLimits) -> Result<(), JobError> {
     match source {
         OpenSource::TcpConnect(settings) => run_tcp_connect(settings, outlet, limits).await,
-        OpenSource::TcpListen(listener, settings) => {
-            run_tcp_listen(listener, settings, outlet, limits).await;
+        OpenSource::TcpListen(source) => {
+            run_tcp_listen(*source, outlet, limits).await;
             Ok(())
         }
+        OpenSource::UnixListen(source) => {
+            run_unix_listen(source, outlet, limits).await;
+            Ok(())
+        }
+        OpenSource::Datagrams(source) => {
+            run_datagrams(source, outlet, limits).await;
+            Ok(())
+        }
+        OpenSource::File(source) => run_file(source, outlet, limits).await,
         OpenSource::Mqtt(source) => {
             run_mqtt(*source, outlet, limits).await;
             Ok(())
@@ -171,6 +196,7 @@ impl Actor for SourceActor {
             pool: Arc::new(BufferPool::default()),
             rejections: Rc::new(RefCell::new(Rejections::new(place, wiring.metrics))),
             closed: Rc::default(),
+            refused: Rc::default(),
             stop: wiring.stop,
             durable: wiring.durable,
             has_journal: wiring.has_journal,

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use super::text_stream::TextStream;
 use super::topology::{Topology, TopologyBuilder};
 use crate::runtime::{JobError, JobHandle, JobReport, Replay, ReplayReport, Settings, StopHandle};
-use crate::source::{MqttSource, RecordedInput, SourceSpec, TcpConnect, TcpListen};
+use crate::source::{
+    MqttSource, RecordedInput, SourceSpec, TcpConnect, TcpListen, UdpReceive, UnixListen, UnixReceive,
+};
 
 /// Builds and runs one job.
 pub struct Environment {
@@ -49,6 +51,21 @@ impl Environment {
         self.text_stream(SourceSpec::TcpListen(source))
     }
 
+    /// Lines from processes of this machine that connect to a Unix socket of ours.
+    pub fn unix_stream(&self, source: UnixListen) -> TextStream {
+        self.text_stream(SourceSpec::UnixListen(source))
+    }
+
+    /// Lines in UDP datagrams.
+    pub fn udp_stream(&self, source: UdpReceive) -> TextStream {
+        self.text_stream(SourceSpec::Udp(source))
+    }
+
+    /// Lines in datagrams that processes of this machine send to a Unix socket of ours.
+    pub fn unix_datagram_stream(&self, source: UnixReceive) -> TextStream {
+        self.text_stream(SourceSpec::UnixDatagram(source))
+    }
+
     /// Lines of the messages from an MQTT broker.
     pub fn mqtt_stream(&self, source: MqttSource) -> TextStream {
         self.text_stream(SourceSpec::Mqtt(source))
@@ -57,6 +74,11 @@ impl Environment {
     /// Lines recorded earlier, in their batches.
     pub fn recorded(&self, input: RecordedInput) -> TextStream {
         self.text_stream(SourceSpec::Recorded(input))
+    }
+
+    /// What is built so far, for streams that are not of records.
+    pub(crate) fn builder(&self) -> std::cell::RefMut<'_, TopologyBuilder> {
+        self.builder.borrow_mut()
     }
 
     fn text_stream(&self, source: SourceSpec) -> TextStream {

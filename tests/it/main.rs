@@ -72,6 +72,7 @@ mod an_outage_of_the_remote_is_waited_out;
 mod an_ssh_is_left_by_nobody;
 mod bad_lines_are_counted_by_cause;
 mod checkpoints_are_shipped_and_pruned_by_hand;
+mod datagrams_are_received_or_counted;
 #[cfg(feature = "remotes")]
 mod dropped_packets_stop_nothing;
 mod errors_are_one_line_and_a_documented_exit_code;
@@ -93,3 +94,5 @@ mod support;
 mod the_memory_backend_leaves_no_files;
 mod the_reference_job_prints_running_averages;
 mod timers_fire_in_order_whatever_happens_to_the_job;
+mod tls_clients_are_let_in_by_their_certificate;
+mod unix_sockets_are_served_and_their_files_kept_in_order;

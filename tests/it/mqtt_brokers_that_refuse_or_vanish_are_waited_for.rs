@@ -4,43 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Broker, Demo, Link, Running, wait_until};
-
-fn openssl(directory: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
-    let output = output.expect("openssl comes with libssl's tools");
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A CA, another one, a server's certificate for `localhost`, one that has expired, and a client's.
-fn certificates(directory: &Path) {
-    std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-    for ca in ["ca", "other-ca"] {
-        openssl(
-            directory,
-            &format!(
-                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={ca} \
-                 -keyout {ca}.key -out {ca}.pem"
-            ),
-        );
-    }
-    for (name, days) in [("server", "2"), ("expired", "0"), ("client", "2")] {
-        openssl(
-            directory,
-            &format!(
-                "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key \
-                 -out {name}.csr"
-            ),
-        );
-        openssl(
-            directory,
-            &format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile names \
-                 -out {name}.pem"
-            ),
-        );
-    }
-}
+use crate::support::{Broker, Demo, Link, Running, certificates, wait_until};
 
 const TLS: &str = "allow_anonymous true\ncafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key\n\
                    require_certificate true\n";

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::topic::TopicTemplate;
-use crate::mqtt::{BrokerUrl, IdentityFiles, PlainTcp, Qos, TlsFiles};
+use crate::mqtt::{BrokerUrl, PlainTcp, Qos, TlsFiles};
 use crate::sink::outbox::{BYTES_MIN, OutboxSettings, WhenFull};
+use crate::tls::IdentityFiles;
 
 /// Publishes in flight at most, unless told otherwise.
 const WINDOW_DEFAULT: u16 = 1000;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::disk::{RealDisk, read_whole};
 use crate::mqtt::{
-    BrokerUrl, Credentials, Duplicates, IdentityFiles, LastWill, MqttVersion, PlainTcp, Qos, Security,
-    Subscription, TlsFiles, check_filter,
+    BrokerUrl, Credentials, Duplicates, LastWill, MqttVersion, PlainTcp, Qos, Security, Subscription,
+    TlsFiles, check_filter,
 };
 use crate::source::Place;
+use crate::tls::IdentityFiles;
 
 /// Longest message accepted unless told otherwise, in bytes of payload.
 const MESSAGE_BYTES_MAX_DEFAULT: usize = 64 * 1024;

@@ -3,37 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::acknowledge::Acknowledge;
-use crate::runtime::JobError;
-
-/// Longest line a source accepts unless told otherwise, in bytes without its end.
-pub(crate) const LINE_BYTES_MAX_DEFAULT: usize = 64 * 1024;
-
-/// Client connections a listening source holds at once unless told otherwise.
-pub(crate) const CONNECTIONS_MAX_DEFAULT: usize = 256;
-
-/// Time without a byte after which a listening source closes a connection, unless told otherwise.
-pub(crate) const IDLE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-
-/// Time a line may take from its first byte to its end.
-pub(crate) const LINE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Most memory the unfinished lines of all a source's connections may take, in bytes.
-const LINES_BYTES_MAX: usize = 64 << 20;
-
-/// Refuses limits that together allow more memory than a gateway has to spare.
-///
-/// # Errors
-/// [`JobError::Configuration`] with the numbers.
-pub(crate) fn check_memory(line_bytes_max: usize, connections_max: usize) -> Result<(), JobError> {
-    match line_bytes_max.checked_mul(connections_max) {
-        Some(1..=LINES_BYTES_MAX) => Ok(()),
-        _ => Err(JobError::Configuration(format!(
-            "{connections_max} connections with lines of up to {line_bytes_max} bytes may take more than 64 MiB; \
-             allow shorter lines or fewer connections"
-        ))),
-    }
-}
+use super::tls::TlsListen;
+use crate::source::connection::{
+    Acknowledge, CONNECTIONS_MAX_DEFAULT, IDLE_TIMEOUT_DEFAULT, LINE_BYTES_MAX_DEFAULT,
+};
 
 /// How long a connecting source tries to reach its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +68,7 @@ pub struct TcpListen {
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) connections_max: usize,
     pub(crate) acknowledge: Acknowledge,
+    pub(crate) tls: Option<TlsListen>,
 }
 
 impl TcpListen {
@@ -106,6 +80,7 @@ impl TcpListen {
             idle_timeout: Some(IDLE_TIMEOUT_DEFAULT),
             connections_max: CONNECTIONS_MAX_DEFAULT,
             acknowledge: Acknowledge::Nothing,
+            tls: None,
         }
     }
 
@@ -132,6 +107,13 @@ impl TcpListen {
     #[must_use]
     pub fn acknowledge(mut self, acknowledge: Acknowledge) -> Self {
         self.acknowledge = acknowledge;
+        self
+    }
+
+    /// Speaks TLS, and nothing else.
+    #[must_use]
+    pub fn tls(mut self, tls: TlsListen) -> Self {
+        self.tls = Some(tls);
         self
     }
 

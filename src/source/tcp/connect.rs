@@ -8,8 +8,9 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::config::{Retry, TcpConnect};
-use super::connection::{ConnectionEnd, ConnectionLimits, read_lines};
+use super::keep_alive::watch_peer;
 use crate::runtime::{ChunkLimits, JobError, Outlet};
+use crate::source::connection::{ConnectionEnd, ConnectionLimits, read_lines};
 
 /// First pause between two attempts; doubles with each.
 const BACKOFF_INITIAL: Duration = Duration::from_millis(50);
@@ -44,6 +45,7 @@ pub(crate) async fn run_tcp_connect(
         match attempt {
             Ok(stream) => {
                 tracing::info!(%origin, "connected");
+                watch_peer(&stream, &origin);
                 was_connected = true;
                 absence.is_news = true;
                 let (end, line_count) = read_lines(stream, Arc::clone(&origin), limits, &outlet, None).await;

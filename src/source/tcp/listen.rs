@@ -2,27 +2,41 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::acknowledge::{Acknowledge, greet};
 use super::config::TcpListen;
-use super::connection::{ConnectionEnd, ConnectionLimits, read_lines};
-use crate::runtime::{ChunkLimits, Outlet};
+use super::handshakes::Handshakes;
+use super::keep_alive::watch_peer;
+use super::tls::TlsServer;
+use crate::runtime::{ChunkLimits, JobError, Outlet};
+use crate::source::connection::{
+    ACCEPT_PAUSE, BACKLOG, ClientLimits, Clients, ConnectionLimits, check_memory,
+};
 
-/// Connections the kernel holds before we accept them.
-const BACKLOG: i32 = 128;
-/// Pause after a failed accept, which is most often a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// A port that is ours, and what to speak on it.
+pub(crate) struct OpenTcpListen {
+    settings: TcpListen,
+    listener: std::net::TcpListener,
+    tls: Option<TlsServer>,
+}
 
-/// Takes the port.
-///
-/// # Errors
-/// The operating system's, for instance `AddrInUse`.
-pub(crate) fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+impl TcpListen {
+    /// Reads the certificates and takes the port.
+    ///
+    /// # Errors
+    /// [`JobError::Source`] when the port cannot be had, [`JobError::Configuration`] for limits and files that cannot be used.
+    pub(crate) fn open(self) -> Result<OpenTcpListen, JobError> {
+        check_memory(self.line_bytes_max, self.connections_max)?;
+        let tls = self.tls.clone().map(TlsServer::open).transpose();
+        let tls = tls.map_err(|error| JobError::Configuration(error.to_string()))?;
+        let listener = bind(self.address)
+            .map_err(|source| JobError::Source { origin: self.address.to_string(), source })?;
+        Ok(OpenTcpListen { settings: self, listener, tls })
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     // A restart must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -33,47 +47,41 @@ pub(crate) fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener
 }
 
 /// Serves clients until the job stops.
-pub(crate) async fn run_tcp_listen(
-    listener: std::net::TcpListener,
-    settings: TcpListen,
-    outlet: Outlet,
-    chunk: ChunkLimits,
-) {
+pub(crate) async fn run_tcp_listen(source: OpenTcpListen, outlet: Outlet, chunk: ChunkLimits) {
+    let OpenTcpListen { settings, listener, tls } = source;
     let listener = tokio::net::TcpListener::from_std(listener).expect("the runtime's I/O is enabled");
     let address =
         listener.local_addr().map_or_else(|_| settings.address.to_string(), |local| local.to_string());
-    tracing::info!(%address, "listening");
-    let limits = ConnectionLimits {
+    tracing::info!(%address, tls = tls.is_some(), "listening");
+    let connection = ConnectionLimits {
         line_bytes_max: settings.line_bytes_max,
         idle_timeout: settings.idle_timeout,
         chunk,
     };
-    let mut connections = JoinSet::new();
-    let mut turned_away: u64 = 0;
+    let limits = ClientLimits {
+        connection,
+        acknowledge: settings.acknowledge,
+        connections_max: settings.connections_max,
+    };
+    let mut clients = Clients::new(outlet.clone(), limits);
+    let mut handshakes = tls.map(|tls| Handshakes::new(tls, outlet.clone()));
     loop {
         let accepted = tokio::select! {
             () = outlet.stop_token().cancelled() => break,
             accepted = listener.accept() => accepted,
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    tracing::error!(%error, "a connection's task failed");
-                }
+            () = clients.gone() => continue,
+            (stream, origin) = Handshakes::next(&mut handshakes) => {
+                clients.admit(stream, origin);
                 continue;
             }
         };
         match accepted {
-            Ok((stream, peer)) if connections.len() < settings.connections_max => {
-                let outlet = outlet.clone();
-                let acknowledge = settings.acknowledge;
-                connections
-                    .spawn_local(async move { serve(stream, peer, limits, &outlet, acknowledge).await });
-            }
-            Ok((_, peer)) => {
-                turned_away += 1;
-                // The first, and then ever fewer: a flood must not flood the log.
-                if turned_away.is_power_of_two() {
-                    let connections_max = settings.connections_max;
-                    tracing::warn!(%peer, turned_away, connections_max, "too many connections: turned away");
+            Ok((stream, peer)) => {
+                let origin: Arc<str> = peer.to_string().into();
+                watch_peer(&stream, &origin);
+                match &mut handshakes {
+                    None => clients.admit(stream, origin),
+                    Some(handshakes) => handshakes.begin(stream, origin),
                 }
             }
             Err(error) => {
@@ -82,35 +90,6 @@ pub(crate) async fn run_tcp_listen(
             }
         }
     }
-    drop(listener);
-    // They were told to stop as well; what they have read is handed over.
-    while connections.join_next().await.is_some() {}
-}
-
-async fn serve(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    limits: ConnectionLimits,
-    outlet: &Outlet,
-    acknowledge: Acknowledge,
-) {
-    let origin: Arc<str> = peer.to_string().into();
-    tracing::debug!(%origin, "client connected");
-    let greeted = match acknowledge {
-        Acknowledge::Nothing => None,
-        Acknowledge::Lines => {
-            let greeted = tokio::select! {
-                () = outlet.stop_token().cancelled() => return,
-                greeted = greet(&mut stream, outlet) => greeted,
-            };
-            match greeted {
-                Ok(greeted) => Some(greeted),
-                Err(error) => return outlet.report_closed(&origin, &error),
-            }
-        }
-    };
-    match read_lines(stream, Arc::clone(&origin), limits, outlet, greeted).await.0 {
-        ConnectionEnd::Closed | ConnectionEnd::Stopping => tracing::debug!(%origin, "client gone"),
-        end => outlet.report_closed(&origin, &end),
-    }
+    drop((listener, handshakes));
+    clients.finish().await;
 }

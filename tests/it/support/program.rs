@@ -227,6 +227,12 @@ impl Running {
         field(&line, "address").parse().expect("the log names the address")
     }
 
+    /// The address a program that receives datagrams has.
+    pub(crate) fn receiving_at(&self) -> SocketAddr {
+        let line = self.wait_for_log("receiving");
+        field(&line, "address").parse().expect("the log names the address")
+    }
+
     /// Number of result lines so far.
     pub(crate) fn output_count(&self) -> usize {
         self.stdout.as_ref().expect("the results are captured").line_count()
@@ -367,6 +373,11 @@ impl Ended {
         let mut lines = self.logs(text);
         assert_eq!(lines.len(), 1, "one log line with {text:?} in:\n{}", self.stderr);
         lines.swap_remove(0)
+    }
+
+    /// How many readings were rejected for `cause`, wherever.
+    pub(crate) fn rejected_for(&self, cause: &str) -> u64 {
+        self.rejected().iter().filter(|(_, found, _)| found == cause).map(|(.., count)| count).sum()
     }
 
     /// The rejections reported at the end: place, cause and count.

@@ -1,4 +1,4 @@
-//! One TCP connection: reads lines and hands them over, one chunk ahead.
+//! One connection: reads lines and hands them over, one chunk ahead.
 
 use std::borrow::Cow;
 use std::future::Future;
@@ -8,24 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::acknowledge::{Acknowledgements, Greeted};
-use super::config::LINE_TIMEOUT;
+use super::{ByteStream, ConnectionLimits, LINE_TIMEOUT};
 use crate::metrics::{Provenance, RejectCause};
-use crate::runtime::{ChunkLimits, Offset, Outlet, OutletClosed};
+use crate::runtime::{Offset, Outlet, OutletClosed};
 use crate::source::line_framer::LineFramer;
-
-/// Time without traffic after which the kernel probes whether the peer still exists.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(30);
-/// Time between probes, and how many may stay unanswered.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_PROBES: u32 = 3;
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(super) enum ConnectionEnd {
+pub(crate) enum ConnectionEnd {
     /// The peer closed it.
     Closed,
     /// It broke.
@@ -38,28 +31,17 @@ pub(super) enum ConnectionEnd {
     Stopping,
 }
 
-/// Limits of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ConnectionLimits {
-    pub(super) line_bytes_max: usize,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) chunk: ChunkLimits,
-}
-
 /// A chunk on its way: its last line, and the batch it is sealed into.
 type Sending = Pin<Box<dyn Future<Output = Result<(u64, Offset), OutletClosed>>>>;
 
 /// Reads `stream` to its end; says how it ended and how many lines it brought. `origin` names the peer in messages.
-pub(super) async fn read_lines(
-    mut stream: TcpStream,
+pub(crate) async fn read_lines(
+    mut stream: impl ByteStream,
     origin: Arc<str>,
     limits: ConnectionLimits,
     outlet: &Outlet,
     greeted: Option<Greeted>,
 ) -> (ConnectionEnd, u64) {
-    if let Err(error) = watch_peer(&stream) {
-        tracing::debug!(%origin, %error, "cannot set TCP options");
-    }
     let mut framer = LineFramer::new(limits.line_bytes_max, limits.chunk.bytes_max, limits.chunk.frames_max);
     let (mut origin, mut acknowledgements) = (origin, None);
     if let Some(greeted) = greeted {
@@ -75,6 +57,7 @@ pub(super) async fn read_lines(
     if let Some(mut acknowledgements) = reader.acknowledgements.take() {
         acknowledgements.finish(&mut stream).await;
     }
+    stream.say_goodbye().await;
     (end, reader.line_count)
 }
 
@@ -90,7 +73,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn read(&mut self, stream: &mut TcpStream, idle_timeout: Option<Duration>) -> ConnectionEnd {
+    async fn read(&mut self, stream: &mut impl ByteStream, idle_timeout: Option<Duration>) -> ConnectionEnd {
         let stop = self.outlet.stop_token().clone();
         let mut stopped = pin!(stop.cancelled());
         let mut last_byte = Instant::now();
@@ -223,13 +206,4 @@ async fn wait(sending: &mut Option<Sending>) -> Result<(u64, Offset), OutletClos
         Some(sending) => sending.await,
         None => std::future::pending().await,
     }
-}
-
-/// Lets the kernel find out that a peer is gone, which TCP alone never does.
-fn watch_peer(stream: &TcpStream) -> io::Result<()> {
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }

@@ -1,4 +1,4 @@
-//! Acknowledgements for TCP: a client that greets learns which of its lines are on stable storage.
+//! Acknowledgements: a client that greets learns which of its lines are on stable storage.
 //!
 //! ```text
 //! client   HELLO boiler-7             once, first; letters, digits, '.', '_', '-', at most 64
@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::ByteStream;
 use crate::runtime::{Offset, Outlet};
 
 /// Longest greeting, in bytes: `HELLO `, a name, the line's end.
@@ -44,7 +44,7 @@ pub enum Acknowledge {
 }
 
 /// A client that has greeted.
-pub(super) struct Greeted {
+pub(crate) struct Greeted {
     /// The origin of its lines: `@` and its name.
     pub(super) origin: Arc<str>,
     pub(super) session: u64,
@@ -58,15 +58,15 @@ pub(super) struct Greeted {
 ///
 /// # Errors
 /// `InvalidData` when it does not greet as it must; what the connection breaks with.
-pub(super) async fn greet(stream: &mut TcpStream, outlet: &Outlet) -> io::Result<Greeted> {
+pub(super) async fn greet(stream: &mut impl ByteStream, outlet: &Outlet) -> io::Result<Greeted> {
     let (name, rest) = timeout(GREETING_TIMEOUT, read_greeting(stream)).await??;
     let gone = |_| io::Error::from(io::ErrorKind::ConnectionAborted);
     let (lines, session) = outlet.hello(name.as_str().into()).await.map_err(gone)?;
-    stream.write_all(format!("DURABLE {lines}\n").as_bytes()).await?;
+    Acknowledgements::write(stream, lines).await?;
     Ok(Greeted { origin: format!("@{name}").into(), session, lines, rest })
 }
 
-async fn read_greeting(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+async fn read_greeting(stream: &mut impl ByteStream) -> io::Result<(String, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(GREETING_BYTES_MAX);
     loop {
         if let Some(end) = memchr::memchr(b'\n', &bytes) {
@@ -130,12 +130,16 @@ impl Acknowledgements {
     ///
     /// # Errors
     /// What the connection breaks with; `TimedOut` when the client does not read.
-    pub(super) async fn write(stream: &mut TcpStream, line: u64) -> io::Result<()> {
-        timeout(WRITE_TIMEOUT, stream.write_all(format!("DURABLE {line}\n").as_bytes())).await?
+    pub(super) async fn write(stream: &mut impl ByteStream, line: u64) -> io::Result<()> {
+        let told = async {
+            stream.write_all(format!("DURABLE {line}\n").as_bytes()).await?;
+            stream.flush().await
+        };
+        timeout(WRITE_TIMEOUT, told).await?
     }
 
     /// Waits for the last lines to be durable and tells the client, if it still listens.
-    pub(super) async fn finish(&mut self, stream: &mut TcpStream) {
+    pub(super) async fn finish(&mut self, stream: &mut impl ByteStream) {
         while !self.waiting.is_empty() {
             match timeout(LAST_TIMEOUT, self.next()).await {
                 Ok(line) if Self::write(stream, line).await.is_ok() => {}

@@ -1,0 +1,47 @@
+//! Queries: SQL text to operators over columns.
+//!
+//! A reading goes through these: a source's frames are decoded to columns ([`format`], by the source's [`schema`]), each query's plan
+//! ([`planner`], [`plan`]) becomes stages of operators ([`operator`]), which evaluate expressions ([`expression`], [`function`]) over
+//! whole batches and keep aggregates ([`aggregate`], [`windows`]) as keyed state.
+//!
+//! ```text
+//! schema, SQL ─▶ text ─▶ planner ─▶ plan ─▶ job ─▶ topology
+//!                          │ names, types, casts: resolve
+//! ```
+
+mod accumulate;
+mod aggregate;
+mod column;
+mod datum;
+mod error;
+mod expression;
+mod field;
+mod format;
+mod function;
+mod group_key;
+mod group_window;
+mod interval;
+mod job;
+#[cfg(test)]
+mod job_tests;
+mod operator;
+mod plan;
+mod planned_calls;
+mod planner;
+mod resolve;
+mod row_batch;
+mod schema;
+mod source;
+mod sql_type;
+mod text;
+mod timestamp;
+mod vector;
+mod windows;
+
+pub(crate) use error::QueryError;
+pub(crate) use field::Field;
+pub(crate) use format::{CsvFormat, FieldPath, FieldSpec, Format, OutputFormat, TimestampUnit};
+pub(crate) use job::{QueryJob, QueryOptions, QuerySink, QueryText};
+pub(crate) use plan::QueryPlan;
+pub(crate) use schema::{Origin, Schema};
+pub(crate) use source::QuerySource;
