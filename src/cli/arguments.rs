@@ -6,8 +6,11 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::{CheckArguments, ExplainArguments};
+use super::dry_run::TestArguments;
 use super::outbox::OutboxCommand;
 use super::publish::PublishArguments;
+use super::run::RunArguments;
 use super::sockets::SocketArguments;
 use crate::checkpoint::UploadWindow;
 use crate::config::{ByteSize, Interval, ListenAddress, ListenAddressError};
@@ -18,6 +21,7 @@ use crate::source::Retry;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
+  1    `test`: the results are not those expected
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server or the remote cannot be reached; or no job runs to
        take a savepoint of
@@ -41,6 +45,19 @@ pub struct Arguments {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a job from a file: sources, queries in SQL, sinks
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArguments),
+
+    /// Check a job file and show its plan: each step with its types, key and state. Opens nothing but the file
+    Check(CheckArguments),
+
+    /// Run a job file over samples, without network and with a virtual clock, and show or compare its results
+    Test(TestArguments),
+
+    /// Show the plan of a query of a job file
+    Explain(ExplainArguments),
+
     /// Run the reference job: the running average of each sensor's readings
     ///
     /// Reads lines `key value` (two integers separated by blanks), and from a key's second reading on prints

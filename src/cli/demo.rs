@@ -10,6 +10,7 @@ use super::archive::{device, retention, trust};
 use super::arguments::{
     AckName, BackendName, CompressionName, DemoArguments, ExactnessName, JournalArgument, KeyLimitName,
 };
+use super::report::report;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use super::{allocator, logging, mqtt, publish, signals};
@@ -208,33 +209,4 @@ fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Resul
         }
     };
     Ok(environment.connect(TcpConnect::new(address).retry(retry).line_bytes_max(line_bytes_max)))
-}
-
-fn report(report: &JobReport) {
-    for ((place, cause), count) in &report.rejected {
-        tracing::warn!(%place, %cause, count, "readings rejected");
-    }
-    if report.shipping.connectivity == Connectivity::Fenced {
-        tracing::error!(
-            shipped = report.shipping.shipped,
-            "another device ships under this one's name: what this one took in since is on no remote"
-        );
-    }
-    tracing::info!(
-        readings = report.readings,
-        replayed = report.replayed,
-        outputs = report.outputs,
-        rejected = report.rejected.values().sum::<u64>(),
-        lost = report.readings_lost,
-        restarts = report.restarts,
-        hangs = report.hangs,
-        checkpoints = report.checkpoints_completed,
-        checkpoints_failed = report.checkpoints_failed,
-        shipped = report.shipping.shipped,
-        unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
-        clock_jumps = report.clock_jumps,
-        keys_evicted = report.keys_evicted,
-        memory_shortages = report.memory_shortages,
-        "ended"
-    );
 }

@@ -1,5 +1,6 @@
 //! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
 
+use super::dry_run::UnexpectedResults;
 use super::logging::has_colours;
 use crate::checkpoint::{ArchiveError, CheckpointError, InspectionError, SavepointError};
 use crate::config::{Colours, ConfigError, Diagnostics};
@@ -7,6 +8,7 @@ use crate::remote::RemoteError;
 use crate::runtime::{ControlError, JobError};
 use crate::state::StateError;
 
+const UNEXPECTED: u8 = 1;
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
 const CANNOT_CREATE: u8 = 73;
@@ -17,6 +19,9 @@ const CONFIGURATION: u8 = 78;
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(job) = error.downcast_ref::<JobError>() {
         return job_exit_code(job);
+    }
+    if error.is::<UnexpectedResults>() {
+        return UNEXPECTED;
     }
     if let Some(archive) = error.downcast_ref::<ArchiveError>() {
         return archive_exit_code(archive);

@@ -15,11 +15,12 @@ pub use board::BoardProfile;
 pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
 pub(crate) use diagnostics::Colours;
 pub use diagnostics::Diagnostics;
-#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
 pub(crate) use diagnostics::{Diagnostic, TextError};
 pub(crate) use directory::data_directory;
-#[allow(unused_imports, reason = "the commands that run a job file are not there yet")]
-pub(crate) use job::{JobConfig, load_job};
+pub(crate) use job::{
+    Branch, JobConfig, Located, QueryConfig, SinkConfig, SinkConnector, SinkFormat, SourceConfig,
+    SourceConnector, SourceFormat, Template, TemplatePart, TimestampUnit, load_job,
+};
 pub use units::{ByteSize, Interval, UnitError};
 
 /// Why a settings file is refused.

@@ -74,7 +74,8 @@ where
             collector.next_record();
             let message = messages.next_frame();
             let outcome = match line {
-                Ok(text) => (self.function)(&Frame::new(text, message), &mut collector).map_err(|cause| (cause, text.as_bytes())),
+                Ok(text) => (self.function)(&Frame::new(text, message), &mut collector)
+                    .map_err(|cause| (cause, text.as_bytes())),
                 Err(refused) => Err(refused),
             };
             if let Err((cause, bytes)) = outcome {

@@ -186,7 +186,10 @@ impl Column {
         match (&mut self.values, datum) {
             (_, Datum::Null) => return self.push_null(),
             (Values::Boolean(values), Datum::Boolean(value)) => values.push(*value),
-            (Values::BigInt(values), Datum::BigInt(value) | Datum::Timestamp(value) | Datum::Interval(value)) => {
+            (
+                Values::BigInt(values),
+                Datum::BigInt(value) | Datum::Timestamp(value) | Datum::Interval(value),
+            ) => {
                 values.push(*value);
             }
             (Values::Decimal(values), Datum::Decimal(value)) => values.push(*value),

@@ -76,7 +76,12 @@ impl Expression {
     }
 
     /// Its value for all rows of `rows`, a batch of processing time `now`. Rows it fails for have any value.
-    pub(crate) fn evaluate<'a>(&'a self, rows: &'a RowBatch, now: i64, failures: &mut Failures) -> Vector<'a> {
+    pub(crate) fn evaluate<'a>(
+        &'a self,
+        rows: &'a RowBatch,
+        now: i64,
+        failures: &mut Failures,
+    ) -> Vector<'a> {
         let len = rows.len;
         match &self.node {
             Node::Column(index) => Vector::Borrowed(&rows.columns[*index]),
@@ -95,8 +100,10 @@ impl Expression {
             Node::Not(inner) => {
                 let inner = inner.evaluate(rows, now, failures);
                 let values = inner.booleans();
-                let mut column =
-                    Column::of(SqlType::Boolean, Values::Boolean((0..len).map(|row| !values.get(row)).collect()));
+                let mut column = Column::of(
+                    SqlType::Boolean,
+                    Values::Boolean((0..len).map(|row| !values.get(row)).collect()),
+                );
                 copy_nulls(&inner, len, &mut column);
                 Vector::Owned(column)
             }
@@ -163,17 +170,20 @@ fn connective(
     failures.0.extend(late.0.into_iter().filter(|(row, _)| !is_decided(*row as usize)));
     let right_values = right.booleans();
     if left.has_no_nulls() && right.has_no_nulls() {
-        let values = match (left_values, right_values) {
-            (Lane::Each(left), Lane::Each(right)) if decides => {
-                left.iter().zip(right).map(|(left, right)| *left | *right).collect()
-            }
-            (Lane::Each(left), Lane::Each(right)) => {
-                left.iter().zip(right).map(|(left, right)| *left & *right).collect()
-            }
-            (left, right) => (0..len)
-                .map(|row| if decides { left.get(row) | right.get(row) } else { left.get(row) & right.get(row) })
-                .collect(),
-        };
+        let values =
+            match (left_values, right_values) {
+                (Lane::Each(left), Lane::Each(right)) if decides => {
+                    left.iter().zip(right).map(|(left, right)| *left | *right).collect()
+                }
+                (Lane::Each(left), Lane::Each(right)) => {
+                    left.iter().zip(right).map(|(left, right)| *left & *right).collect()
+                }
+                (left, right) => (0..len)
+                    .map(|row| {
+                        if decides { left.get(row) | right.get(row) } else { left.get(row) & right.get(row) }
+                    })
+                    .collect(),
+            };
         return Column::of(SqlType::Boolean, Values::Boolean(values));
     }
     let mut column = Column::of(SqlType::Boolean, Values::Boolean(vec![!decides; len]));
@@ -246,7 +256,10 @@ fn pick(sql_type: SqlType, results: &[Vector<'_>], len: usize, chosen: impl Fn(u
     macro_rules! pick_lane {
         ($values:expr, $lane:ident) => {{
             let lanes: Vec<_> = results.iter().map(Vector::$lane).collect();
-            $values.extend((0..len).map(|row| lanes.get(chosen(row)).map_or_else(Default::default, |lane| lane.get(row))));
+            $values.extend(
+                (0..len)
+                    .map(|row| lanes.get(chosen(row)).map_or_else(Default::default, |lane| lane.get(row))),
+            );
         }};
     }
     match &mut column.values {
@@ -255,10 +268,12 @@ fn pick(sql_type: SqlType, results: &[Vector<'_>], len: usize, chosen: impl Fn(u
         Values::Decimal(values) => pick_lane!(values, decimals),
         Values::Double(values) => pick_lane!(values, doubles),
         Values::String(texts) => {
-            (0..len).for_each(|row| texts.push(results.get(chosen(row)).map_or("", |result| result.text(row))));
+            (0..len)
+                .for_each(|row| texts.push(results.get(chosen(row)).map_or("", |result| result.text(row))));
         }
         Values::Bytes(blobs) => {
-            (0..len).for_each(|row| blobs.push(results.get(chosen(row)).map_or(b"", |result| result.blob(row))));
+            (0..len)
+                .for_each(|row| blobs.push(results.get(chosen(row)).map_or(b"", |result| result.blob(row))));
         }
     }
     let is_null = |row: usize| results.get(chosen(row)).is_none_or(|result| result.is_null(row));

@@ -68,7 +68,8 @@ pub(super) fn of_table_function(
         return Err(QueryError::new(format!("{name} has no DESCRIPTOR")).help(FORMS));
     };
     let columns = super::resolve::arguments(descriptor)?;
-    let (true, [time]) = (descriptor.name.to_string().eq_ignore_ascii_case("DESCRIPTOR"), columns.as_slice()) else {
+    let (true, [time]) = (descriptor.name.to_string().eq_ignore_ascii_case("DESCRIPTOR"), columns.as_slice())
+    else {
         return Err(QueryError::new(format!("{descriptor} is not DESCRIPTOR(time)")).help(FORMS));
     };
     Ok(GroupWindow {
@@ -78,7 +79,8 @@ pub(super) fn of_table_function(
 }
 
 fn count_window(arguments: &[Expr], scope: &Scope<'_>) -> Result<GroupWindow, QueryError> {
-    let refused = || QueryError::new("COUNT_WINDOW takes a number of rows, from 1").help("write COUNT_WINDOW(10)");
+    let refused =
+        || QueryError::new("COUNT_WINDOW takes a number of rows, from 1").help("write COUNT_WINDOW(10)");
     let [rows] = arguments else { return Err(refused()) };
     match scope.resolve(rows)?.node {
         Node::Literal(Datum::BigInt(rows)) => match u64::try_from(rows) {
@@ -116,7 +118,9 @@ fn kind(name: &str, lengths: &[Expr], forms: &str) -> Result<WindowKind, QueryEr
     let kind = match (name, lengths.as_slice()) {
         ("TUMBLE", [size_ms]) => WindowKind::Tumble { size_ms: *size_ms, offset_ms: 0 },
         ("TUMBLE", [size_ms, offset]) => WindowKind::Tumble { size_ms: *size_ms, offset_ms: *offset },
-        ("HOP", [slide_ms, size_ms]) => WindowKind::Hop { slide_ms: *slide_ms, size_ms: *size_ms, offset_ms: 0 },
+        ("HOP", [slide_ms, size_ms]) => {
+            WindowKind::Hop { slide_ms: *slide_ms, size_ms: *size_ms, offset_ms: 0 }
+        }
         ("HOP", [slide_ms, size_ms, offset]) => {
             WindowKind::Hop { slide_ms: *slide_ms, size_ms: *size_ms, offset_ms: *offset }
         }
@@ -131,8 +135,11 @@ fn kind(name: &str, lengths: &[Expr], forms: &str) -> Result<WindowKind, QueryEr
             Err(QueryError::new("a length of HOP is not above 0"))
         }
         WindowKind::Hop { slide_ms, size_ms, .. } if size_ms / slide_ms > OVERLAPS_MAX => {
-            Err(QueryError::new(format!("each row would be in {} windows; at most {OVERLAPS_MAX} are allowed", size_ms / slide_ms))
-                .help("HOP takes the slide first, then the size"))
+            Err(QueryError::new(format!(
+                "each row would be in {} windows; at most {OVERLAPS_MAX} are allowed",
+                size_ms / slide_ms
+            ))
+            .help("HOP takes the slide first, then the size"))
         }
         WindowKind::Hop { slide_ms, size_ms, .. } if size_ms % slide_ms != 0 => {
             Err(QueryError::new("the size of HOP is not a multiple of its slide")
@@ -145,6 +152,7 @@ fn kind(name: &str, lengths: &[Expr], forms: &str) -> Result<WindowKind, QueryEr
 fn length(expression: &Expr) -> Result<i64, QueryError> {
     match expression {
         Expr::Interval(interval) => interval::milliseconds(interval).map_err(QueryError::new),
-        other => Err(QueryError::new(format!("{other} is not an interval")).help("write a length as INTERVAL '1' MINUTE")),
+        other => Err(QueryError::new(format!("{other} is not an interval"))
+            .help("write a length as INTERVAL '1' MINUTE")),
     }
 }

@@ -17,7 +17,9 @@ pub(super) fn milliseconds(interval: &Interval) -> Result<i64, String> {
             Value::SingleQuotedString(text) | Value::Number(text, _) => text.clone(),
             other => return Err(format!("{other} is not the number of an interval")),
         },
-        other => return Err(format!("{other} is not the number of an interval; write it as INTERVAL '5' SECOND")),
+        other => {
+            return Err(format!("{other} is not the number of an interval; write it as INTERVAL '5' SECOND"));
+        }
     };
     let Some(leading) = &interval.leading_field else {
         return Err("the interval has no unit; write it as INTERVAL '5' SECOND".to_owned());
@@ -32,7 +34,9 @@ pub(super) fn milliseconds(interval: &Interval) -> Result<i64, String> {
         Some(last) => {
             let (last, last_name) = unit(last)?;
             if last >= first {
-                return Err(format!("an interval goes from the longer unit to the shorter, not {name} TO {last_name}"));
+                return Err(format!(
+                    "an interval goes from the longer unit to the shorter, not {name} TO {last_name}"
+                ));
             }
             parts(digits, first, last).ok_or_else(|| format!("'{text}' is not {name} TO {last_name}"))?
         }
@@ -41,7 +45,9 @@ pub(super) fn milliseconds(interval: &Interval) -> Result<i64, String> {
 }
 
 fn unit(field: &DateTimeField) -> Result<(i64, &'static str), String> {
-    use DateTimeField::{Day, Days, Hour, Hours, Millisecond, Milliseconds, Minute, Minutes, Second, Seconds, Week, Weeks};
+    use DateTimeField::{
+        Day, Days, Hour, Hours, Millisecond, Milliseconds, Minute, Minutes, Second, Seconds, Week, Weeks,
+    };
     Ok(match field {
         Week(_) | Weeks => (7 * DAY, "WEEK"),
         Day | Days => (DAY, "DAY"),
@@ -49,7 +55,9 @@ fn unit(field: &DateTimeField) -> Result<(i64, &'static str), String> {
         Minute | Minutes => (MINUTE, "MINUTE"),
         Second | Seconds => (SECOND, "SECOND"),
         Millisecond | Milliseconds => (1, "MILLISECOND"),
-        other => return Err(format!("{other} is not a unit of intervals; WEEK, DAY, HOUR, MINUTE and SECOND are")),
+        other => {
+            return Err(format!("{other} is not a unit of intervals; WEEK, DAY, HOUR, MINUTE and SECOND are"));
+        }
     })
 }
 
@@ -106,7 +114,12 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused() {
-        for text in ["INTERVAL '5' MONTH", "INTERVAL 'x' SECOND", "INTERVAL '1:2:3' MINUTE TO SECOND", "INTERVAL '99999999999999' DAY"] {
+        for text in [
+            "INTERVAL '5' MONTH",
+            "INTERVAL 'x' SECOND",
+            "INTERVAL '1:2:3' MINUTE TO SECOND",
+            "INTERVAL '99999999999999' DAY",
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -13,8 +13,8 @@ use super::error::{QueryError, nearest};
 use super::field::Field;
 use super::format::{OutputFormat, RowEncoder};
 use super::operator::{
-    CalcOperator, ContinuousAggregate, EncodeRows, KeyedRowFunction, KeyedRows, KeyedRowsPart, Over, Scan, Side, ToKeys,
-    WindowAggregate,
+    CalcOperator, ContinuousAggregate, EncodeRows, KeyedRowFunction, KeyedRows, KeyedRowsPart, Over, Scan,
+    Side, ToKeys, WindowAggregate,
 };
 use super::plan::{Calc, QueryPlan, Step};
 use super::planner::{PlanOptions, Relation, plan};
@@ -53,16 +53,17 @@ pub(crate) struct QuerySink {
     /// A query, a source, or a query and `.late`.
     pub(crate) from: String,
     pub(crate) format: OutputFormat,
-    pub(crate) spec: SinkSpec,
 }
 
-/// What is wrong with a part of a job.
-#[derive(Debug)]
+/// The part of a job that something is wrong with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobPart {
     /// The query of this number.
     Query(usize),
-    /// The sink of this number.
+    /// What the sink of this number reads.
     Sink(usize),
+    /// The format of the sink of this number.
+    SinkFormat(usize),
     /// The source of this number.
     Source(usize),
 }
@@ -126,15 +127,14 @@ impl QueryJob {
                 continue;
             }
             match sink_fields(&sink, &relations, &plans) {
-                Ok(fields) => planned_sinks.push((sink, fields)),
+                Ok(fields) => match RowEncoder::new(sink.format.clone(), &names(&fields), &types(&fields)) {
+                    Ok(_) => planned_sinks.push((sink, fields)),
+                    Err(message) => errors.push((JobPart::SinkFormat(at), QueryError::new(message))),
+                },
                 Err(error) => errors.push((JobPart::Sink(at), error)),
             }
         }
-        if errors.is_empty() {
-            Ok(Self { sources, plans, sinks: planned_sinks })
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(Self { sources, plans, sinks: planned_sinks }) } else { Err(errors) }
     }
 
     /// The plans, in the order of the queries.
@@ -147,9 +147,18 @@ impl QueryJob {
         &self.sinks
     }
 
+    /// Has each source's input end when its last line says so, as that of a file does.
+    pub(crate) fn end_all_sources(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.is_file = true);
+    }
+
     /// Sources and queries that nobody reads.
     pub(crate) fn unread(&self) -> Vec<&str> {
-        let names = self.sources.iter().map(|source| source.name.as_str()).chain(self.plans().map(|plan| plan.name.as_str()));
+        let names = self
+            .sources
+            .iter()
+            .map(|source| source.name.as_str())
+            .chain(self.plans().map(|plan| plan.name.as_str()));
         names.filter(|name| !self.is_read(name)).collect()
     }
 
@@ -158,16 +167,23 @@ impl QueryJob {
             || self.sinks.iter().any(|(sink, _)| sink.from.strip_suffix(LATE).unwrap_or(&sink.from) == name)
     }
 
-    /// Builds the topology in `environment`; `specs` says where each source is, in their order. What nobody reads is left out.
-    pub(crate) fn build(self, environment: &Environment, specs: Vec<SourceSpec>) {
+    /// Builds the topology in `environment`; `sources` and `sinks` say where each of them is, in their order. What nobody reads is left
+    /// out.
+    pub(crate) fn build(self, environment: &Environment, sources: Vec<SourceSpec>, sinks: Vec<SinkSpec>) {
         let mut builder = environment.builder();
         let mut streams: BTreeMap<String, Stream> = BTreeMap::new();
         let mut unread: Vec<String> = self.unread().into_iter().map(str::to_owned).collect();
         // What only unread queries read is unread too.
-        while let Some(plan) = self.plans().find(|plan| unread.contains(&plan.name) && !unread.contains(&plan.input) && !self.has_other_reader(&plan.input, &unread)) {
+        while let Some(plan) = self.plans().find(|plan| {
+            unread.contains(&plan.name)
+                && !unread.contains(&plan.input)
+                && !self.has_other_reader(&plan.input, &unread)
+        }) {
             unread.push(plan.input.clone());
         }
-        for (source, spec) in self.sources.iter().zip(specs).filter(|(source, _)| !unread.contains(&source.name)) {
+        for (source, spec) in
+            self.sources.iter().zip(sources).filter(|(source, _)| !unread.contains(&source.name))
+        {
             streams.insert(source.name.clone(), scan(&mut builder, source, spec));
         }
         for (plan, options) in self.plans.iter().filter(|(plan, _)| !unread.contains(&plan.name)) {
@@ -178,12 +194,17 @@ impl QueryJob {
                     Step::Calc(calc) => calc_stream(&mut builder, &stream, &plan.name, calc),
                     keyed_step => {
                         keyed += 1;
-                        let name = if keyed == 1 { plan.name.clone() } else { format!("{}.{keyed}", plan.name) };
+                        let name = operator(&plan.name, keyed);
                         let stream = keyed_stream(&mut builder, &stream, name, keyed_step, *options);
                         if let Step::Aggregate(aggregate) = keyed_step
                             && !aggregate.late.is_empty()
                         {
-                            let late = Stream { side: Side::Late, names: names(&plan.late_fields), types: types(&plan.late_fields), ..stream.clone() };
+                            let late = Stream {
+                                side: Side::Late,
+                                names: names(&plan.late_fields),
+                                types: types(&plan.late_fields),
+                                ..stream.clone()
+                            };
                             streams.insert(format!("{}{LATE}", plan.name), late);
                         }
                         stream
@@ -192,13 +213,14 @@ impl QueryJob {
             }
             streams.insert(plan.name.clone(), stream);
         }
-        for (sink, fields) in self.sinks {
+        for ((sink, fields), spec) in self.sinks.into_iter().zip(sinks) {
             let stream = &streams[&sink.from];
-            let (target, pool) = builder.add_sink(sink.spec);
+            let (target, pool) = builder.add_sink(spec);
             let (format, side) = (sink.format, stream.side);
             let (names, types) = (names(&fields), types(&fields));
             let tail = move |_: &str, _: &_| {
-                let encoder = RowEncoder::new(format.clone(), &names, &types).expect("it was made when the job was planned");
+                let encoder = RowEncoder::new(format.clone(), &names, &types)
+                    .expect("it was made when the job was planned");
                 Box::new(EncodeRows::new(encoder, side, Arc::clone(&pool))) as _
             };
             builder.add_tail(stream.slot, Box::new(tail), target);
@@ -212,6 +234,11 @@ impl QueryJob {
     }
 }
 
+/// The name that the state of a query's keyed step of this number, from 1, is saved under.
+fn operator(query: &str, number: usize) -> String {
+    if number == 1 { query.to_owned() } else { format!("{query}.{number}") }
+}
+
 fn sink_fields(
     sink: &QuerySink,
     relations: &[Relation],
@@ -221,7 +248,10 @@ fn sink_fields(
     let late = late.and_then(|query| plans.iter().find(|(plan, _)| plan.name == query));
     let fields = match (late, relations.iter().find(|relation| relation.name == sink.from)) {
         (Some((plan, _)), _) if plan.late_fields.is_empty() => {
-            return Err(QueryError::new(format!("the query {} has no windows of event time, so no row is late for it", plan.name)));
+            return Err(QueryError::new(format!(
+                "the query {} has no windows of event time, so no row is late for it",
+                plan.name
+            )));
         }
         (Some((plan, _)), _) => plan.late_fields.clone(),
         (None, Some(relation)) => relation.fields.clone(),
@@ -234,7 +264,6 @@ fn sink_fields(
             });
         }
     };
-    RowEncoder::new(sink.format.clone(), &names(&fields), &types(&fields)).map_err(QueryError::new)?;
     Ok(fields)
 }
 
@@ -264,9 +293,14 @@ impl Stream {
             .names
             .iter()
             .enumerate()
-            .map(|(at, name)| if self.names[..at].contains(name) { format!("{name}#{at}") } else { name.clone() })
+            .map(
+                |(at, name)| {
+                    if self.names[..at].contains(name) { format!("{name}#{at}") } else { name.clone() }
+                },
+            )
             .collect();
-        RowEncoder::new(OutputFormat::Json, &names, &self.types).expect("there are as many names as types, and all differ")
+        RowEncoder::new(OutputFormat::Json, &names, &self.types)
+            .expect("there are as many names as types, and all differ")
     }
 }
 
@@ -286,7 +320,8 @@ fn scan(builder: &mut TopologyBuilder, source: &QuerySource, spec: SourceSpec) -
     };
     let shared = Arc::new(source.clone());
     let head = move |_: &str, context: &_| {
-        let scan = Scan::new(index, Arc::clone(&shared), context).expect("its decoder was made when the job was planned");
+        let scan = Scan::new(index, Arc::clone(&shared), context)
+            .expect("its decoder was made when the job was planned");
         Ok(Box::new(scan) as _)
     };
     let slot = builder.add_stage("scan", true, Box::new(head));
@@ -298,7 +333,14 @@ fn calc_stream(builder: &mut TopologyBuilder, stream: &Stream, query: &str, calc
     let shared = Arc::new(calc.clone());
     let (input, query) = (stream.clone(), query.to_owned());
     let middle = move |_: &str, context: &_| {
-        Box::new(CalcOperator::new(&query, Arc::clone(&shared), input.side, input.encoder(), &input.types, context)) as _
+        Box::new(CalcOperator::new(
+            &query,
+            Arc::clone(&shared),
+            input.side,
+            input.encoder(),
+            &input.types,
+            context,
+        )) as _
     };
     let slot = builder.add_middle(stream.slot, Box::new(middle));
     let types = calc.project.iter().map(|column| column.sql_type).collect();
@@ -326,7 +368,9 @@ fn keyed_stream(
         Step::Aggregate(step) => {
             let step = Arc::new(step.clone());
             match step.window {
-                None => keyed_stage(builder, stream, &name, keys, move || ContinuousAggregate::new(Arc::clone(&step), ttl)),
+                None => keyed_stage(builder, stream, &name, keys, move || {
+                    ContinuousAggregate::new(Arc::clone(&step), ttl)
+                }),
                 Some(window) => {
                     let late_types: Vec<SqlType> = step.late.iter().map(|at| input_types[*at]).collect();
                     keyed_stage(builder, stream, &name, keys, move || {

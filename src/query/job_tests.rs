@@ -14,19 +14,30 @@ fn source(schema: &str, format: Format) -> QuerySource {
 }
 
 /// Runs `sql` over `lines`, some of them a batch, and returns its rows as JSON, and what was rejected.
-fn run(source: QuerySource, sql: &str, lines: &[&str], batch: usize, parallelism: usize) -> (Vec<String>, JobReport) {
+fn run(
+    source: QuerySource,
+    sql: &str,
+    lines: &[&str],
+    batch: usize,
+    parallelism: usize,
+) -> (Vec<String>, JobReport) {
     let collected = Collected::new();
     let query = QueryText { name: "q".to_owned(), sql: sql.to_owned(), options: QueryOptions::default() };
-    let sink = QuerySink { from: "q".to_owned(), format: OutputFormat::Json, spec: SinkSpec::Memory(collected.clone()) };
-    let job = QueryJob::plan(vec![source], &[query], vec![sink]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let sink = QuerySink { from: "q".to_owned(), format: OutputFormat::Json };
+    let job =
+        QueryJob::plan(vec![source], &[query], vec![sink]).unwrap_or_else(|errors| panic!("{errors:?}"));
     let settings = Settings { parallelism, ..Settings::default() };
     let environment = Environment::with_settings("test", settings);
     let batches: Vec<RecordedBatch> = lines
         .chunks(batch)
         .enumerate()
-        .map(|(at, lines)| RecordedBatch { stamp_ms: 1_000 * at as i64, lines: lines.iter().map(|line| (*line).to_owned()).collect() })
+        .map(|(at, lines)| RecordedBatch {
+            stamp_ms: 1_000 * at as i64,
+            lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        })
         .collect();
-    job.build(&environment, vec![SourceSpec::Recorded(RecordedInput::new(batches))]);
+    let sinks = vec![SinkSpec::Memory(collected.clone())];
+    job.build(&environment, vec![SourceSpec::Recorded(RecordedInput::new(batches))], sinks);
     let report = environment.execute().unwrap();
     let text = collected.text();
     (text.lines().map(str::to_owned).collect(), report)
@@ -39,7 +50,12 @@ fn the_running_average_is_one_query() {
     let (rows, report) = run(source("key BIGINT, value BIGINT", Format::Text), sql, &lines, 2, 1);
     assert_eq!(
         rows,
-        [r#"{"key":1,"average":4}"#, r#"{"key":1,"average":5}"#, r#"{"key":1,"average":4}"#, r#"{"key":1,"average":4}"#]
+        [
+            r#"{"key":1,"average":4}"#,
+            r#"{"key":1,"average":5}"#,
+            r#"{"key":1,"average":4}"#,
+            r#"{"key":1,"average":4}"#
+        ]
     );
     assert_eq!(report.readings, 6);
 }
@@ -72,7 +88,12 @@ fn tumbling_windows_give_their_aggregates_when_the_watermark_has_passed_them() {
                 r#"{"sensor":"a","window_start":"1970-01-01T00:00:10.000Z","n":2,"mean":3.0,"top":4.0}"#,
             ]
         );
-        let late: u64 = report.rejected.iter().filter(|((_, cause), _)| cause.as_str() == "late").map(|(_, count)| count).sum();
+        let late: u64 = report
+            .rejected
+            .iter()
+            .filter(|((_, cause), _)| cause.as_str() == "late")
+            .map(|(_, count)| count)
+            .sum();
         assert_eq!(late, 1);
     }
 }
@@ -89,7 +110,10 @@ fn rows_know_what_was_before_them() {
         r#"{"door":"a","open":false}"#,
     ];
     let (rows, _) = run(source(schema, Format::Json), sql, &lines, 3, 1);
-    assert_eq!(rows, [r#"{"door":"a","open":true}"#, r#"{"door":"b","open":false}"#, r#"{"door":"a","open":false}"#]);
+    assert_eq!(
+        rows,
+        [r#"{"door":"a","open":true}"#, r#"{"door":"b","open":false}"#, r#"{"door":"a","open":false}"#]
+    );
 }
 
 #[test]
@@ -98,7 +122,8 @@ fn a_row_that_cannot_be_computed_is_rejected_and_costs_nothing_else() {
     let lines = [r#"{"a":6,"b":2}"#, r#"{"a":6,"b":0}"#, r#"{"a":0,"b":0}"#, "{", r#"{"a":7,"b":2}"#];
     let (rows, report) = run(source("a BIGINT, b BIGINT", Format::Json), sql, &lines, 10, 2);
     assert_eq!(rows, [r#"{"x":3}"#, r#"{"x":3}"#]);
-    let causes: Vec<(&str, u64)> = report.rejected.iter().map(|((_, cause), count)| (cause.as_str(), *count)).collect();
+    let causes: Vec<(&str, u64)> =
+        report.rejected.iter().map(|((_, cause), count)| (cause.as_str(), *count)).collect();
     assert_eq!(causes, [("division-by-zero", 1), ("invalid-json", 1)]);
     let guarded = "SELECT CASE WHEN b = 0 THEN 0 ELSE a / b END AS x FROM readings";
     let (rows, report) = run(source("a BIGINT, b BIGINT", Format::Json), guarded, &lines, 10, 1);
@@ -117,13 +142,17 @@ fn count_windows_and_sessions() {
         END_OF_INPUT,
     ];
     let file = || QuerySource { is_file: true, ..source(schema, Format::Json) };
-    let (rows, _) = run(file(), "SELECT k, SUM(v) AS s FROM readings GROUP BY k, COUNT_WINDOW(2)", &lines, 2, 1);
+    let (rows, _) =
+        run(file(), "SELECT k, SUM(v) AS s FROM readings GROUP BY k, COUNT_WINDOW(2)", &lines, 2, 1);
     assert_eq!(rows, [r#"{"k":"a","s":3}"#, r#"{"k":"a","s":7}"#]);
     let sql = "SELECT k, SUM(v) AS s, SESSION_END(ts, INTERVAL '5' SECOND) AS e FROM readings GROUP BY k, SESSION(ts, INTERVAL '5' SECOND)";
     let (rows, _) = run(file(), sql, &lines, 1, 1);
     assert_eq!(
         rows,
-        [r#"{"k":"a","s":3,"e":"1970-01-01T00:00:09.000Z"}"#, r#"{"k":"a","s":7,"e":"1970-01-01T00:00:26.000Z"}"#]
+        [
+            r#"{"k":"a","s":3,"e":"1970-01-01T00:00:09.000Z"}"#,
+            r#"{"k":"a","s":7,"e":"1970-01-01T00:00:26.000Z"}"#
+        ]
     );
 }
 
@@ -134,18 +163,16 @@ fn late_rows_go_to_their_sink() {
     let sql = "SELECT k, SUM(v) AS s FROM readings GROUP BY k, TUMBLE(ts, INTERVAL '1' SECOND)";
     let options = QueryOptions { allowed_lateness: Duration::from_secs(1), state_ttl: None };
     let query = QueryText { name: "q".to_owned(), sql: sql.to_owned(), options };
-    let sink = |from: &str, spec: &Collected| QuerySink {
-        from: from.to_owned(),
-        format: OutputFormat::Json,
-        spec: SinkSpec::Memory(spec.clone()),
-    };
-    let sinks = vec![sink("q", &results), sink("q.late", &late)];
-    let job = QueryJob::plan(vec![source(schema, Format::Json)], &[query], sinks).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let sink = |from: &str| QuerySink { from: from.to_owned(), format: OutputFormat::Json };
+    let sinks = vec![sink("q"), sink("q.late")];
+    let job = QueryJob::plan(vec![source(schema, Format::Json)], &[query], sinks)
+        .unwrap_or_else(|errors| panic!("{errors:?}"));
     let environment = Environment::new("test");
     let line = |v: i64, ts: i64| vec![format!(r#"{{"k":"a","v":{v},"ts":{ts}}}"#)];
     let lines = [line(1, 0), line(2, 1_500), line(10, 900), line(3, 5_000), line(100, 100)];
     let batches: Vec<_> = lines.into_iter().map(|lines| RecordedBatch { stamp_ms: 0, lines }).collect();
-    job.build(&environment, vec![SourceSpec::Recorded(RecordedInput::new(batches))]);
+    let specs = vec![SinkSpec::Memory(results.clone()), SinkSpec::Memory(late.clone())];
+    job.build(&environment, vec![SourceSpec::Recorded(RecordedInput::new(batches))], specs);
     environment.execute().unwrap();
     let text = |collected: &Collected| collected.text();
     assert_eq!(text(&results), "{\"k\":\"a\",\"s\":1}\n{\"k\":\"a\",\"s\":11}\n{\"k\":\"a\",\"s\":2}\n");

@@ -40,8 +40,7 @@ mod windows;
 
 pub(crate) use error::QueryError;
 pub(crate) use field::Field;
-pub(crate) use format::{CsvFormat, FieldPath, FieldSpec, Format, OutputFormat, TimestampUnit};
-pub(crate) use job::{QueryJob, QueryOptions, QuerySink, QueryText};
-pub(crate) use plan::QueryPlan;
-pub(crate) use schema::{Origin, Schema};
+pub(crate) use format::{CsvFormat, Decoder, FieldPath, Format, OutputFormat, TimestampUnit};
+pub(crate) use job::{JobPart, QueryJob, QueryOptions, QuerySink, QueryText};
+pub(crate) use schema::Schema;
 pub(crate) use source::QuerySource;

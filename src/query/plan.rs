@@ -78,11 +78,22 @@ pub(crate) struct Window {
 /// The kinds of windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WindowKind {
-    Tumble { size_ms: i64, offset_ms: i64 },
-    Hop { slide_ms: i64, size_ms: i64, offset_ms: i64 },
-    Session { gap_ms: i64 },
+    Tumble {
+        size_ms: i64,
+        offset_ms: i64,
+    },
+    Hop {
+        slide_ms: i64,
+        size_ms: i64,
+        offset_ms: i64,
+    },
+    Session {
+        gap_ms: i64,
+    },
     /// So many rows of the key.
-    Count { rows: u64 },
+    Count {
+        rows: u64,
+    },
 }
 
 impl WindowKind {
@@ -131,7 +142,12 @@ impl AggregateStep {
     pub(crate) fn output_types(&self) -> Vec<SqlType> {
         let window = self.window.map_or(0, |window| window.kind.column_count());
         let calls = self.calls.iter().map(|call| call.aggregate.returns());
-        self.key_types.iter().copied().chain(std::iter::repeat_n(SqlType::Timestamp, window)).chain(calls).collect()
+        self.key_types
+            .iter()
+            .copied()
+            .chain(std::iter::repeat_n(SqlType::Timestamp, window))
+            .chain(calls)
+            .collect()
     }
 
     /// What decides whether saved state can be gone on with.
@@ -167,7 +183,9 @@ impl Window {
         let time = if self.is_event_time { "event time" } else { "processing time" };
         let seconds = |ms: i64| format!("{} s", ms as f64 / 1_000.0);
         match self.kind {
-            WindowKind::Tumble { size_ms, offset_ms: 0 } => format!("tumbling windows of {} of {time}", seconds(size_ms)),
+            WindowKind::Tumble { size_ms, offset_ms: 0 } => {
+                format!("tumbling windows of {} of {time}", seconds(size_ms))
+            }
             WindowKind::Tumble { size_ms, offset_ms } => {
                 format!("tumbling windows of {} from {} of {time}", seconds(size_ms), seconds(offset_ms))
             }
@@ -202,22 +220,29 @@ impl QueryPlan {
                     writeln!(text, "  project {}", columns.join(", ")).expect("a string takes all");
                 }
                 Step::Aggregate(step) => {
-                    let kind = step.window.map_or("aggregate, one result a row".to_owned(), |window| window.describe());
+                    let kind = step
+                        .window
+                        .map_or("aggregate, one result a row".to_owned(), |window| window.describe());
                     writeln!(text, "  {kind}").expect("a string takes all");
-                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types)).expect("a string takes all");
+                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types))
+                        .expect("a string takes all");
                     for call in &step.calls {
                         let returns = call.aggregate.returns();
-                        writeln!(text, "    state  {} gives {returns}", call.text).expect("a string takes all");
+                        writeln!(text, "    state  {} gives {returns}", call.text)
+                            .expect("a string takes all");
                     }
                     if let Some(window) = step.window.filter(|window| window.lateness_ms > 0) {
-                        writeln!(text, "    takes rows up to {} ms late", window.lateness_ms).expect("a string takes all");
+                        writeln!(text, "    takes rows up to {} ms late", window.lateness_ms)
+                            .expect("a string takes all");
                     }
                 }
                 Step::Over(step) => {
                     writeln!(text, "  each row with what was before it").expect("a string takes all");
-                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types)).expect("a string takes all");
+                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types))
+                        .expect("a string takes all");
                     for call in &step.calls {
-                        writeln!(text, "    state  {} gives {}", call.text, call.sql_type).expect("a string takes all");
+                        writeln!(text, "    state  {} gives {}", call.text, call.sql_type)
+                            .expect("a string takes all");
                     }
                 }
             }

@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, WindowFrameBound,
-    WindowFrameUnits, WindowSpec, WindowType,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
+    WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
 };
 
 use super::aggregate::{Aggregate, is_aggregate, literal_count};
@@ -36,7 +36,8 @@ impl Prepared {
 
     /// The number of the column that `expression` is computed in.
     fn column(&mut self, expression: Expression) -> usize {
-        let is_same = |column: &Expression| column.text == expression.text && column.sql_type == expression.sql_type;
+        let is_same =
+            |column: &Expression| column.text == expression.text && column.sql_type == expression.sql_type;
         match self.columns.iter().position(is_same) {
             Some(at) => at,
             None => {
@@ -125,7 +126,8 @@ impl<'a> AfterAggregate<'a> {
     fn aggregate(&self, call: &Function, name: &str) -> Result<Expression, QueryError> {
         let (is_distinct, arguments) = aggregate_arguments(call)?;
         let scope = self.scope();
-        let resolved = arguments.iter().map(|argument| scope.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
+        let resolved =
+            arguments.iter().map(|argument| scope.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
         let (aggregate, resolved) = resolve_aggregate(name, resolved, is_distinct)?;
         let filter = match &call.filter {
             None => None,
@@ -166,9 +168,11 @@ impl Bindings for AfterAggregate<'_> {
         }
         if let Some(found) = named {
             found.map_err(|error| error.at(place.clone()))?;
-            return Err(QueryError::new(format!("{expression} is neither in GROUP BY nor inside an aggregate"))
-                .at(place)
-                .help(format!("add it to GROUP BY, or write MAX({expression}) or LAST_VALUE({expression})")));
+            return Err(QueryError::new(format!(
+                "{expression} is neither in GROUP BY nor inside an aggregate"
+            ))
+            .at(place)
+            .help(format!("add it to GROUP BY, or write MAX({expression}) or LAST_VALUE({expression})")));
         }
         let Expr::Function(call) = expression else { return Ok(None) };
         let name = call.name.to_string().to_uppercase();
@@ -308,8 +312,10 @@ impl<'a> AfterOver<'a> {
         let mut found = self.found.borrow_mut();
         match &found.keys {
             Some((before, _)) if *before == text => Ok(()),
-            Some((before, _)) => Err(QueryError::new(format!("PARTITION BY {text} beside PARTITION BY {before}"))
-                .help("all functions with OVER of a SELECT have one key; put the other into a query of its own")),
+            Some((before, _)) => Err(QueryError::new(format!(
+                "PARTITION BY {text} beside PARTITION BY {before}"
+            ))
+            .help("all functions with OVER of a SELECT have one key; put the other into a query of its own")),
             None => {
                 let mut prepared = self.prepared.borrow_mut();
                 found.keys = Some((text, keys.into_iter().map(|key| prepared.column(key)).collect()));
@@ -325,16 +331,22 @@ impl<'a> AfterOver<'a> {
             [] => return Ok(None),
             [order] => order,
             [_, second, ..] => {
-                return Err(QueryError::new("ORDER BY has two columns").at(self.text.range(second.span())).help(help));
+                return Err(QueryError::new("ORDER BY has two columns")
+                    .at(self.text.range(second.span()))
+                    .help(help));
             }
         };
         let place = self.text.range(order.expr.span());
         let is_time = match field_of(&order.expr, self.fields) {
-            Some(field) => self.fields[field.map_err(|error| error.at(place.clone()))?].time != TimeAttribute::None,
+            Some(field) => {
+                self.fields[field.map_err(|error| error.at(place.clone()))?].time != TimeAttribute::None
+            }
             None => order.expr.to_string().eq_ignore_ascii_case("PROCTIME()"),
         };
         if !is_time {
-            return Err(QueryError::new(format!("{} is neither event time nor processing time", order.expr)).at(place).help(help));
+            return Err(QueryError::new(format!("{} is neither event time nor processing time", order.expr))
+                .at(place)
+                .help(help));
         }
         let is_descending = matches!(order.options.sort, Some(sqlparser::ast::OrderBySort::Desc));
         if !is_descending {
@@ -356,7 +368,10 @@ impl<'a> AfterOver<'a> {
             None => 1,
             Some(Node::Literal(Datum::BigInt(rows))) if (1..=ROWS_BACK_MAX).contains(&rows) => rows as usize,
             Some(_) => {
-                return Err(QueryError::new(format!("LAG goes back a constant number of rows, 1 to {ROWS_BACK_MAX}")).help(forms));
+                return Err(QueryError::new(format!(
+                    "LAG goes back a constant number of rows, 1 to {ROWS_BACK_MAX}"
+                ))
+                .help(forms));
             }
         };
         let sql_type = value.sql_type;
@@ -375,7 +390,8 @@ impl<'a> AfterOver<'a> {
     ) -> Result<(OverFunction, SqlType), QueryError> {
         let (is_distinct, arguments) = aggregate_arguments(call)?;
         let scope = self.scope();
-        let resolved = arguments.iter().map(|argument| scope.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
+        let resolved =
+            arguments.iter().map(|argument| scope.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
         let (aggregate, resolved) = resolve_aggregate(name, resolved, is_distinct)?;
         let rows = match &spec.window_frame {
             None => None,
@@ -396,7 +412,10 @@ fn frame_rows(frame: &sqlparser::ast::WindowFrame) -> Result<Option<usize>, Quer
         WindowFrameBound::Preceding(Some(rows)) if is_current && frame.units == WindowFrameUnits::Rows => {
             match rows.to_string().parse::<i64>() {
                 Ok(rows) if (0..ROWS_BACK_MAX).contains(&rows) => Ok(Some(rows as usize + 1)),
-                _ => Err(QueryError::new(format!("the frame goes back {rows} rows; it can go back 0 to {}", ROWS_BACK_MAX - 1))),
+                _ => Err(QueryError::new(format!(
+                    "the frame goes back {rows} rows; it can go back 0 to {}",
+                    ROWS_BACK_MAX - 1
+                ))),
             }
         }
         _ => Err(QueryError::new("this frame is not supported")
@@ -414,9 +433,9 @@ impl Bindings for AfterOver<'_> {
         match &call.over {
             None => Ok(None),
             Some(WindowType::WindowSpec(spec)) => self.call(call, spec).map(Some).map_err(place),
-            Some(WindowType::NamedWindow(_)) => {
-                Err(place(QueryError::new("named windows are not supported").help("write the OVER clause out")))
-            }
+            Some(WindowType::NamedWindow(_)) => Err(place(
+                QueryError::new("named windows are not supported").help("write the OVER clause out"),
+            )),
         }
     }
 }

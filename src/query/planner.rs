@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 
 use sqlparser::ast::{
-    Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Spanned,
-    TableAlias, TableFactor,
+    Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Spanned, TableAlias, TableFactor,
 };
 
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -110,21 +110,32 @@ impl Planner<'_> {
             return Err(QueryError::new(format!("more than {DEPTH_MAX} SELECTs are nested")));
         }
         if let Some(with) = &query.with {
-            return Err(self.refuse(with, "WITH is not supported", "make it a [[query]] of its own and read that by its name"));
+            return Err(self.refuse(
+                with,
+                "WITH is not supported",
+                "make it a [[query]] of its own and read that by its name",
+            ));
         }
         if let Some(order_by) = &query.order_by {
-            let help = "results leave in the order of their rows; a stream has no end at which it could be sorted";
+            let help =
+                "results leave in the order of their rows; a stream has no end at which it could be sorted";
             return Err(self.refuse(order_by, "ORDER BY is not supported", help));
         }
         if query.limit_clause.is_some() || query.fetch.is_some() {
-            return Err(self.refuse(query, "LIMIT is not supported", "a stream does not end; filter with WHERE instead"));
+            return Err(self.refuse(
+                query,
+                "LIMIT is not supported",
+                "a stream does not end; filter with WHERE instead",
+            ));
         }
         match query.body.as_ref() {
             SetExpr::Select(select) => self.select(select, depth),
             SetExpr::Query(inner) => self.query(inner, depth + 1),
-            SetExpr::SetOperation { op, .. } => {
-                Err(self.refuse(query, format!("{op} is not supported"), "write a [[query]] for each side; a sink can be named by several"))
-            }
+            SetExpr::SetOperation { op, .. } => Err(self.refuse(
+                query,
+                format!("{op} is not supported"),
+                "write a [[query]] for each side; a sink can be named by several",
+            )),
             other => Err(self.refuse(query, format!("{other} is not a SELECT"), "a query is one SELECT")),
         }
     }
@@ -134,7 +145,9 @@ impl Planner<'_> {
         let table = match select.from.as_slice() {
             [table] => table,
             [] => return Err(self.refuse(select, "there is no FROM", "name the source or query to read")),
-            [_, second, ..] => return Err(self.refuse(second, "there is more than one relation in FROM", help)),
+            [_, second, ..] => {
+                return Err(self.refuse(second, "there is more than one relation in FROM", help));
+            }
         };
         if let Some(join) = table.joins.first() {
             return Err(self.refuse(join, "JOIN is not supported", help));
@@ -172,7 +185,13 @@ impl Planner<'_> {
         if let Some(alias) = alias {
             fields.iter_mut().for_each(|field| alias.name.value.clone_into(&mut field.relation));
         }
-        Ok(Planned { input: relation.name.clone(), steps: Vec::new(), fields, late_fields: Vec::new(), window: None })
+        Ok(Planned {
+            input: relation.name.clone(),
+            steps: Vec::new(),
+            fields,
+            late_fields: Vec::new(),
+            window: None,
+        })
     }
 
     fn window_function(&self, call: &Function, alias: Option<&TableAlias>) -> Result<Planned, QueryError> {
@@ -181,9 +200,11 @@ impl Planner<'_> {
         let [relation, rest @ ..] = arguments.as_slice() else {
             return Err(self.refuse(call, format!("{name} names no relation"), group_window::FORMS));
         };
-        let mut planned = self.named(&relation.to_string(), alias).map_err(|error| self.at(relation, error))?;
+        let mut planned =
+            self.named(&relation.to_string(), alias).map_err(|error| self.at(relation, error))?;
         let scope = Scope { text: self.text, fields: &planned.fields, bindings: &NoBindings };
-        let window = group_window::of_table_function(&name, rest, &scope).map_err(|error| self.at(call, error))?;
+        let window =
+            group_window::of_table_function(&name, rest, &scope).map_err(|error| self.at(call, error))?;
         planned.window = Some(window);
         Ok(planned)
     }
@@ -198,19 +219,31 @@ impl Planner<'_> {
         };
         let groups = match &select.group_by {
             GroupByExpr::Expressions(groups, modifiers) if modifiers.is_empty() => groups.as_slice(),
-            other => return Err(self.refuse(other, format!("{other} is not supported"), "list the keys: GROUP BY a, b")),
+            other => {
+                return Err(self.refuse(
+                    other,
+                    format!("{other} is not supported"),
+                    "list the keys: GROUP BY a, b",
+                ));
+            }
         };
         let uses = Self::uses(select);
         if !groups.is_empty() || uses.has_aggregate || select.having.is_some() {
             if uses.has_over {
-                return Err(self.refuse(select, "aggregates by group and functions with OVER do not go together",
-                    "put one of them into a query of its own"));
+                return Err(self.refuse(
+                    select,
+                    "aggregates by group and functions with OVER do not go together",
+                    "put one of them into a query of its own",
+                ));
             }
             return self.aggregate(select, groups, from, filter);
         }
         if from.window.is_some() {
-            return Err(self.refuse(select, "a window function needs a GROUP BY",
-                "group by window_start, window_end and the key"));
+            return Err(self.refuse(
+                select,
+                "a window function needs a GROUP BY",
+                "group by window_start, window_end and the key",
+            ));
         }
         if uses.has_over {
             return self.over(select, from, filter);
@@ -225,13 +258,27 @@ impl Planner<'_> {
     /// Refuses the clauses there are not.
     fn check(&self, select: &Select) -> Result<(), QueryError> {
         let unsupported = [
-            (select.distinct.is_some(), "DISTINCT", "keep the first row of a key with ROW_NUMBER() OVER (PARTITION BY key ORDER BY time) and WHERE … = 1 around it"),
+            (
+                select.distinct.is_some(),
+                "DISTINCT",
+                "keep the first row of a key with ROW_NUMBER() OVER (PARTITION BY key ORDER BY time) and WHERE … = 1 around it",
+            ),
             (select.top.is_some(), "TOP", "a stream does not end; filter with WHERE instead"),
             (select.into.is_some(), "INTO", "a [[sink]] names the query it takes"),
             (!select.lateral_views.is_empty(), "LATERAL VIEW", "docs/sql.md lists what there is"),
-            (select.qualify.is_some(), "QUALIFY", "put the query in FROM of another and filter there with WHERE"),
+            (
+                select.qualify.is_some(),
+                "QUALIFY",
+                "put the query in FROM of another and filter there with WHERE",
+            ),
             (!select.named_window.is_empty(), "WINDOW", "write the OVER clause out"),
-            (!select.sort_by.is_empty() || !select.cluster_by.is_empty() || !select.distribute_by.is_empty(), "SORT BY", "GROUP BY and PARTITION BY choose the key"),
+            (
+                !select.sort_by.is_empty()
+                    || !select.cluster_by.is_empty()
+                    || !select.distribute_by.is_empty(),
+                "SORT BY",
+                "GROUP BY and PARTITION BY choose the key",
+            ),
         ];
         match unsupported.into_iter().find(|(is_there, ..)| *is_there) {
             Some((_, clause, help)) => Err(self.refuse(select, format!("{clause} is not supported"), help)),
@@ -242,10 +289,14 @@ impl Planner<'_> {
     /// Which kinds of functions the SELECT list and HAVING use.
     fn uses(select: &Select) -> Uses {
         let items = select.projection.iter().filter_map(|item| match item {
-            SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => Some(expression),
+            SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
+                Some(expression)
+            }
             _ => None,
         });
-        items.chain(&select.having).fold(Uses::default(), |uses, expression| uses.and(Uses::of(&expression.to_string())))
+        items
+            .chain(&select.having)
+            .fold(Uses::default(), |uses, expression| uses.and(Uses::of(&expression.to_string())))
     }
 
     /// The items of the SELECT list, with their names.
@@ -262,30 +313,49 @@ impl Planner<'_> {
                     let resolved = scope.resolve(expression)?;
                     let name = match expression {
                         Expr::Identifier(name) => name.value.clone(),
-                        Expr::CompoundIdentifier(parts) => parts.last().map(|name| name.value.clone()).unwrap_or_default(),
+                        Expr::CompoundIdentifier(parts) => {
+                            parts.last().map(|name| name.value.clone()).unwrap_or_default()
+                        }
                         _ => format!("EXPR${}", items.len()),
                     };
                     items.push((resolved, name));
                 }
-                SelectItem::ExprWithAlias { expr, alias } => items.push((scope.resolve(expr)?, alias.value.clone())),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push((scope.resolve(expr)?, alias.value.clone()))
+                }
                 SelectItem::Wildcard(_) => items.extend(wildcard(all, None)),
                 SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                     let name = name.to_string();
                     let columns: Vec<_> = wildcard(all, Some(&name)).collect();
                     if columns.is_empty() {
-                        return Err(self.refuse(item, format!("there is no relation {name} here"), "write * alone"));
+                        return Err(self.refuse(
+                            item,
+                            format!("there is no relation {name} here"),
+                            "write * alone",
+                        ));
                     }
                     items.extend(columns);
                 }
-                other => return Err(self.refuse(other, format!("{other} is not supported"), "name the columns")),
+                other => {
+                    return Err(self.refuse(other, format!("{other} is not supported"), "name the columns"));
+                }
             }
-            let (_, name) = items.last().ok_or_else(|| self.refuse(item, "there are no columns", "name some"))?;
+            let (_, name) =
+                items.last().ok_or_else(|| self.refuse(item, "there are no columns", "name some"))?;
             if items[..items.len() - 1].iter().any(|(_, other)| other == name) {
-                return Err(self.refuse(item, format!("there are two columns {name}"), "give one another name with AS"));
+                return Err(self.refuse(
+                    item,
+                    format!("there are two columns {name}"),
+                    "give one another name with AS",
+                ));
             }
         }
         if items.len() > COLUMNS_MAX {
-            return Err(self.refuse(select, format!("there are more than {COLUMNS_MAX} columns"), "name fewer"));
+            return Err(self.refuse(
+                select,
+                format!("there are more than {COLUMNS_MAX} columns"),
+                "name fewer",
+            ));
         }
         Ok(items.into_iter().unzip())
     }
@@ -305,9 +375,15 @@ impl Planner<'_> {
                 && let Some(at) = window_column(group)
             {
                 has_window_bounds = (has_window_bounds.0 || at == 0, has_window_bounds.1 || at == 1);
-            } else if let Some(found) = group_window::of_group(group, &scope).map_err(|error| self.at(group, error))? {
+            } else if let Some(found) =
+                group_window::of_group(group, &scope).map_err(|error| self.at(group, error))?
+            {
                 if window.is_some() || from.window.is_some() {
-                    return Err(self.refuse(group, "there is a second window", "a query groups by one window"));
+                    return Err(self.refuse(
+                        group,
+                        "there is a second window",
+                        "a query groups by one window",
+                    ));
                 }
                 window = Some(found);
             } else {
@@ -315,8 +391,11 @@ impl Planner<'_> {
             }
         }
         if from.window.is_some() && has_window_bounds != (true, true) {
-            return Err(self.refuse(select, "the GROUP BY does not hold window_start and window_end",
-                "add both to the GROUP BY: then each window is a group"));
+            return Err(self.refuse(
+                select,
+                "the GROUP BY does not hold window_start and window_end",
+                "add both to the GROUP BY: then each window is a group",
+            ));
         }
         let window = window.or(from.window).map(|window| Window {
             kind: window.kind,
@@ -356,7 +435,12 @@ impl Planner<'_> {
         Ok(Planned { input: from.input, steps, fields, late_fields, window: None })
     }
 
-    fn over(&self, select: &Select, from: Planned, filter: Option<Expression>) -> Result<Planned, QueryError> {
+    fn over(
+        &self,
+        select: &Select,
+        from: Planned,
+        filter: Option<Expression>,
+    ) -> Result<Planned, QueryError> {
         let columns = from.fields.iter().enumerate();
         let prepared = RefCell::new(Prepared::of(
             columns.map(|(at, field)| Expression::column(at, field.sql_type, &field.name)),
@@ -384,12 +468,18 @@ impl Planner<'_> {
 fn given(project: &[Expression], names: &[String], input: &[Field]) -> Vec<Field> {
     let field = |(expression, name): (&Expression, &String)| {
         let source = expression.as_column().and_then(|column| input.get(column));
-        Field { time: source.map_or(TimeAttribute::None, |field| field.time), ..Field::new("", name, expression.sql_type) }
+        Field {
+            time: source.map_or(TimeAttribute::None, |field| field.time),
+            ..Field::new("", name, expression.sql_type)
+        }
     };
     project.iter().zip(names).map(field).collect()
 }
 
-fn wildcard<'a>(fields: &'a [Field], relation: Option<&'a str>) -> impl Iterator<Item = (Expression, String)> + 'a {
+fn wildcard<'a>(
+    fields: &'a [Field],
+    relation: Option<&'a str>,
+) -> impl Iterator<Item = (Expression, String)> + 'a {
     let is_of = move |field: &Field| relation.is_none_or(|relation| field.relation == relation);
     let numbered = fields.iter().enumerate().filter(move |(_, field)| is_of(field));
     numbered.map(|(at, field)| (Expression::column(at, field.sql_type, &field.name), field.name.clone()))
@@ -415,7 +505,9 @@ struct Uses {
 impl Uses {
     /// Looks at the tokens only, so that what is wrong with the expression does not matter yet.
     fn of(expression: &str) -> Self {
-        let Ok(tokens) = Tokenizer::new(&text::DIALECT, expression).tokenize() else { return Self::default() };
+        let Ok(tokens) = Tokenizer::new(&text::DIALECT, expression).tokenize() else {
+            return Self::default();
+        };
         let tokens: Vec<Token> =
             tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
         let word = |at: usize| match tokens.get(at) {

@@ -20,7 +20,8 @@ use super::vector::Failures;
 /// Elements an `IN (…)` may list.
 const IN_LIST_MAX: usize = 1_024;
 /// Names of functions that look at more than one row, for messages.
-pub(super) const AGGREGATES: &str = "COUNT, SUM, AVG, MIN, MAX, STDDEV, VAR_POP, FIRST_VALUE, LAST_VALUE and others";
+pub(super) const AGGREGATES: &str =
+    "COUNT, SUM, AVG, MIN, MAX, STDDEV, VAR_POP, FIRST_VALUE, LAST_VALUE and others";
 
 /// What stands for an expression of the text, when something was computed before: a group key, an aggregate.
 pub(super) trait Bindings {
@@ -75,7 +76,8 @@ impl Scope<'_> {
             Expr::Identifier(name) => self.column(None, &name.value),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [relation, name] => self.column(Some(&relation.value), &name.value),
-                _ => Err(QueryError::new(format!("{text} has too many parts")).help("name a column, or relation.column")),
+                _ => Err(QueryError::new(format!("{text} has too many parts"))
+                    .help("name a column, or relation.column")),
             },
             Expr::Nested(inner) => self.resolve(inner),
             Expr::Value(value) => literal(&value.value),
@@ -106,7 +108,9 @@ impl Scope<'_> {
                 let escape = match escape_char.as_deref() {
                     None => None,
                     Some(escape) => match self.resolve(escape)?.node {
-                        Node::Literal(Datum::String(text)) if text.chars().count() == 1 => text.chars().next(),
+                        Node::Literal(Datum::String(text)) if text.chars().count() == 1 => {
+                            text.chars().next()
+                        }
                         _ => return Err(QueryError::new(format!("ESCAPE {escape} is not one character"))),
                     },
                 };
@@ -160,9 +164,11 @@ impl Scope<'_> {
             Ok(index) => {
                 let field = &self.fields[index];
                 Ok(match field.time {
-                    TimeAttribute::Processing => {
-                        Expression { sql_type: field.sql_type, node: Node::ProcessingTime, text: field.name.clone() }
-                    }
+                    TimeAttribute::Processing => Expression {
+                        sql_type: field.sql_type,
+                        node: Node::ProcessingTime,
+                        text: field.name.clone(),
+                    },
                     _ => Expression::column(index, field.sql_type, &field.name),
                 })
             }
@@ -176,12 +182,15 @@ impl Scope<'_> {
     /// # Errors
     /// Those of [`resolve`](Self::resolve), and a type that does not fit.
     pub(super) fn of_type(&self, expression: &Expr, sql_type: SqlType) -> Result<Expression, QueryError> {
-        coerce(self.resolve(expression)?, sql_type).map_err(|error| error.at(self.text.range(expression.span())))
+        coerce(self.resolve(expression)?, sql_type)
+            .map_err(|error| error.at(self.text.range(expression.span())))
     }
 
     fn unary(&self, op: UnaryOperator, inner: &Expr, text: String) -> Result<Expression, QueryError> {
         match op {
-            UnaryOperator::Not => Ok(boolean(Node::Not(Box::new(self.of_type(inner, SqlType::Boolean)?)), text)),
+            UnaryOperator::Not => {
+                Ok(boolean(Node::Not(Box::new(self.of_type(inner, SqlType::Boolean)?)), text))
+            }
             UnaryOperator::Plus => self.resolve(inner),
             UnaryOperator::Minus => {
                 // The least integer has no positive counterpart.
@@ -211,8 +220,12 @@ impl Scope<'_> {
         text: String,
     ) -> Result<Expression, QueryError> {
         if matches!(op, BinaryOperator::And | BinaryOperator::Or) {
-            let sides = Box::new([self.of_type(left, SqlType::Boolean)?, self.of_type(right, SqlType::Boolean)?]);
-            return Ok(boolean(if *op == BinaryOperator::And { Node::And(sides) } else { Node::Or(sides) }, text));
+            let sides =
+                Box::new([self.of_type(left, SqlType::Boolean)?, self.of_type(right, SqlType::Boolean)?]);
+            return Ok(boolean(
+                if *op == BinaryOperator::And { Node::And(sides) } else { Node::Or(sides) },
+                text,
+            ));
         }
         let (left, right) = (self.resolve(left)?, self.resolve(right)?);
         let arithmetic = |op| arithmetic(op, left.clone(), right.clone(), text.clone());
@@ -254,7 +267,13 @@ impl Scope<'_> {
         Ok(boolean(Node::IsNull(Box::new(self.resolve(inner)?), wanted), text))
     }
 
-    fn is_boolean(&self, inner: &Expr, value: bool, wanted: bool, text: String) -> Result<Expression, QueryError> {
+    fn is_boolean(
+        &self,
+        inner: &Expr,
+        value: bool,
+        wanted: bool,
+        text: String,
+    ) -> Result<Expression, QueryError> {
         let inner = self.of_type(inner, SqlType::Boolean)?;
         Ok(boolean(Node::IsBoolean(Box::new(inner), value, wanted), text))
     }
@@ -268,7 +287,8 @@ impl Scope<'_> {
         text: String,
     ) -> Result<Expression, QueryError> {
         let inner = self.resolve(inner)?;
-        let above = self.compare(ComparisonOp::GreaterOrEqual, inner.clone(), self.resolve(low)?, text.clone())?;
+        let above =
+            self.compare(ComparisonOp::GreaterOrEqual, inner.clone(), self.resolve(low)?, text.clone())?;
         let below = self.compare(ComparisonOp::LessOrEqual, inner, self.resolve(high)?, text.clone())?;
         let between = boolean(Node::And(Box::new([above, below])), text.clone());
         Ok(if is_negated { boolean(Node::Not(Box::new(between)), text) } else { between })
@@ -282,12 +302,20 @@ impl Scope<'_> {
         text: String,
     ) -> Result<Expression, QueryError> {
         if list.len() > IN_LIST_MAX {
-            return Err(QueryError::new(format!("IN lists {} values; at most {IN_LIST_MAX} are allowed", list.len())));
+            return Err(QueryError::new(format!(
+                "IN lists {} values; at most {IN_LIST_MAX} are allowed",
+                list.len()
+            )));
         }
         let inner = self.resolve(inner)?;
         let mut parts = Vec::with_capacity(list.len());
         for element in list {
-            parts.push(self.compare(ComparisonOp::Equal, inner.clone(), self.resolve(element)?, text.clone())?);
+            parts.push(self.compare(
+                ComparisonOp::Equal,
+                inner.clone(),
+                self.resolve(element)?,
+                text.clone(),
+            )?);
         }
         // A balanced tree, so that a long list is not a deep one.
         while parts.len() > 1 {
@@ -353,8 +381,10 @@ impl Scope<'_> {
                 };
                 apply(function, vec![self.resolve(inner)?], text)
             }
-            CeilFloorKind::Scale(scale) => Err(QueryError::new(format!("{name} to the scale {scale} is not supported"))
-                .help("use ROUND or TRUNCATE, which take a number of decimals")),
+            CeilFloorKind::Scale(scale) => {
+                Err(QueryError::new(format!("{name} to the scale {scale} is not supported"))
+                    .help("use ROUND or TRUNCATE, which take a number of decimals"))
+            }
         }
     }
 
@@ -377,9 +407,11 @@ impl Scope<'_> {
         match (name.as_str(), arguments.as_slice()) {
             ("PROCTIME" | "CURRENT_TIMESTAMP" | "NOW" | "LOCALTIMESTAMP", []) => Ok(now(&text)),
             ("COALESCE" | "IFNULL" | "NVL", [_, ..]) => {
-                let inner = arguments.iter().map(|argument| self.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
+                let inner =
+                    arguments.iter().map(|argument| self.resolve(argument)).collect::<Result<Vec<_>, _>>()?;
                 let sql_type = common_type(inner.iter())?;
-                let inner = inner.into_iter().map(|inner| coerce(inner, sql_type)).collect::<Result<_, _>>()?;
+                let inner =
+                    inner.into_iter().map(|inner| coerce(inner, sql_type)).collect::<Result<_, _>>()?;
                 Ok(Expression { sql_type, node: Node::Coalesce(inner), text })
             }
             ("NULLIF", [left, right]) => {
@@ -409,7 +441,8 @@ impl Scope<'_> {
                     return Err(QueryError::new(format!("{name} has {} arguments", rest.len() + 1))
                         .help("write TIMESTAMPDIFF(SECOND, from, to) or TIMESTAMPADD(SECOND, count, time)"));
                 }
-                let arguments = rest.iter().map(|argument| self.resolve(argument)).collect::<Result<_, _>>()?;
+                let arguments =
+                    rest.iter().map(|argument| self.resolve(argument)).collect::<Result<_, _>>()?;
                 apply(function, arguments, text)
             }
             _ => self.call(&name, &arguments.iter().collect::<Vec<_>>(), text),
@@ -424,7 +457,9 @@ impl Scope<'_> {
 pub(super) fn arguments(call: &sqlparser::ast::Function) -> Result<Vec<Expr>, QueryError> {
     let list = match &call.args {
         FunctionArguments::None => return Ok(Vec::new()),
-        FunctionArguments::Subquery(_) => return Err(QueryError::new("a query as an argument is not supported")),
+        FunctionArguments::Subquery(_) => {
+            return Err(QueryError::new("a query as an argument is not supported"));
+        }
         FunctionArguments::List(list) => list,
     };
     let argument = |argument: &FunctionArg| match argument {
@@ -454,7 +489,9 @@ fn of_literal(datum: Datum, text: String) -> Expression {
 fn literal(value: &Value) -> Result<Expression, QueryError> {
     match value {
         Value::Number(text, _) => number(text),
-        Value::SingleQuotedString(text) => Ok(of_literal(Datum::String(text.as_str().into()), format!("'{text}'"))),
+        Value::SingleQuotedString(text) => {
+            Ok(of_literal(Datum::String(text.as_str().into()), format!("'{text}'")))
+        }
         Value::Boolean(value) => Ok(of_literal(Datum::Boolean(*value), value.to_string().to_uppercase())),
         Value::Null => Ok(of_literal(Datum::Null, "NULL".to_owned())),
         other => Err(QueryError::new(format!("the literal {other} is not supported"))
@@ -500,14 +537,19 @@ pub(super) fn sql_type(data_type: &DataType) -> Result<SqlType, QueryError> {
         | DataType::Int(_)
         | DataType::Integer(_)
         | DataType::BigInt(_) => SqlType::BigInt,
-        DataType::Float(_) | DataType::Real | DataType::Double(_) | DataType::DoublePrecision => SqlType::Double,
+        DataType::Float(_) | DataType::Real | DataType::Double(_) | DataType::DoublePrecision => {
+            SqlType::Double
+        }
         DataType::String(_)
         | DataType::Text
         | DataType::Varchar(_)
         | DataType::Char(_)
         | DataType::Character(_)
         | DataType::CharacterVarying(_) => SqlType::String,
-        DataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone | TimezoneInfo::WithTimeZone)
+        DataType::Timestamp(
+            _,
+            TimezoneInfo::None | TimezoneInfo::WithoutTimeZone | TimezoneInfo::WithTimeZone,
+        )
         | DataType::Datetime(_) => SqlType::Timestamp,
         DataType::Bytes(_) | DataType::Binary(_) | DataType::Varbinary(_) => SqlType::Bytes,
         other if other.to_string().to_uppercase().starts_with("TIMESTAMP_LTZ") => SqlType::Timestamp,
@@ -609,7 +651,9 @@ fn arithmetic(
     text: String,
 ) -> Result<Expression, QueryError> {
     let (left, right) = match (left.sql_type, right.sql_type) {
-        (from, to) if is_untyped_null(&left) => (coerce(left, if to.is_numeric() { to } else { from })?, right),
+        (from, to) if is_untyped_null(&left) => {
+            (coerce(left, if to.is_numeric() { to } else { from })?, right)
+        }
         (from, _) if is_untyped_null(&right) => (left, coerce(right, from)?),
         (from, to) if from.is_numeric() && to.is_numeric() => common(left, right)?,
         _ => (left, right),
@@ -633,7 +677,11 @@ fn call_resolved(name: &str, arguments: Vec<Expression>, text: String) -> Result
     apply(function, arguments, text)
 }
 
-fn apply(function: ScalarFunction, arguments: Vec<Expression>, text: String) -> Result<Expression, QueryError> {
+fn apply(
+    function: ScalarFunction,
+    arguments: Vec<Expression>,
+    text: String,
+) -> Result<Expression, QueryError> {
     let arguments = arguments
         .into_iter()
         .zip(&function.arguments)
@@ -653,7 +701,9 @@ fn fold(expression: Expression) -> Result<Expression, QueryError> {
             is_literal(inner)
         }
         Node::Function(_, arguments) => arguments.iter().all(is_literal),
-        Node::Column(_) | Node::Literal(_) | Node::ProcessingTime | Node::Case(_) | Node::Coalesce(_) => false,
+        Node::Column(_) | Node::Literal(_) | Node::ProcessingTime | Node::Case(_) | Node::Coalesce(_) => {
+            false
+        }
     };
     if !is_constant {
         return Ok(expression);

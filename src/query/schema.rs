@@ -100,9 +100,14 @@ impl Schema {
         }
         if parser.peek_token_ref().token != Token::EOF {
             let token = parser.peek_token_ref();
-            return Err(QueryError::new(format!("expected , or the end of the schema, found {}", token.token))
-                .at(SqlText(text).range(token.span))
-                .help("a column is: name TYPE [NOT NULL], name TYPE METADATA FROM 'key', or name AS expression"));
+            return Err(QueryError::new(format!(
+                "expected , or the end of the schema, found {}",
+                token.token
+            ))
+            .at(SqlText(text).range(token.span))
+            .help(
+                "a column is: name TYPE [NOT NULL], name TYPE METADATA FROM 'key', or name AS expression",
+            ));
         }
         builder.finish()
     }
@@ -138,12 +143,16 @@ impl Builder<'_> {
     fn element(&mut self, parser: &mut Parser<'static>) -> Result<(), QueryError> {
         let is_watermark = matches!(&parser.peek_token_ref().token,
             Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("WATERMARK"));
-        if is_watermark && matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word) if word.keyword == Keyword::FOR) {
+        if is_watermark
+            && matches!(&parser.peek_nth_token_ref(1).token, Token::Word(word) if word.keyword == Keyword::FOR)
+        {
             parser.next_token();
             parser.next_token();
             let place = self.text.range(parser.peek_token_ref().span);
             if self.watermark.is_some() {
-                return Err(QueryError::new("there is a second WATERMARK").at(place).help("a source has one event time"));
+                return Err(QueryError::new("there is a second WATERMARK")
+                    .at(place)
+                    .help("a source has one event time"));
             }
             let text = self.text.0;
             let parsed = parser.parse_identifier().and_then(|name| {
@@ -212,7 +221,9 @@ impl Builder<'_> {
         let fields = fields(self.relation, &self.columns);
         let place = |expression: &Expr| self.text.range(expression.span());
         let number = |expression: &Expr| match expression {
-            Expr::Identifier(name) => find(&fields, None, &name.value).map_err(|error| error.at(place(expression))),
+            Expr::Identifier(name) => {
+                find(&fields, None, &name.value).map_err(|error| error.at(place(expression)))
+            }
             other => Err(QueryError::new(format!("{other} is not a column")).at(place(expression))),
         };
         let index = number(&column)?;
@@ -229,12 +240,13 @@ impl Builder<'_> {
         };
         let delay_ms = match &expression {
             same @ Expr::Identifier(_) if number(same)? == index => 0,
-            Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if number(left)? == index => match right.as_ref() {
-                Expr::Interval(interval) => {
-                    interval::milliseconds(interval).map_err(|message| QueryError::new(message).at(place(right)))?
+            Expr::BinaryOp { left, op: BinaryOperator::Minus, right } if number(left)? == index => {
+                match right.as_ref() {
+                    Expr::Interval(interval) => interval::milliseconds(interval)
+                        .map_err(|message| QueryError::new(message).at(place(right)))?,
+                    _ => return Err(shape()),
                 }
-                _ => return Err(shape()),
-            },
+            }
             _ => return Err(shape()),
         };
         if delay_ms < 0 {
@@ -246,7 +258,16 @@ impl Builder<'_> {
 
 /// The metadata that `key` names, which is of one type.
 fn metadata(key: &str, asked: SqlType) -> Result<Metadata, QueryError> {
-    let known = ["topic", "topic-level-0", "qos", "retained", "user-property-NAME", "receive-time", "offset", "origin"];
+    let known = [
+        "topic",
+        "topic-level-0",
+        "qos",
+        "retained",
+        "user-property-NAME",
+        "receive-time",
+        "offset",
+        "origin",
+    ];
     let (metadata, sql_type) = match key {
         "topic" => (Metadata::Topic, SqlType::String),
         "qos" => (Metadata::Qos, SqlType::BigInt),
@@ -258,12 +279,17 @@ fn metadata(key: &str, asked: SqlType) -> Result<Metadata, QueryError> {
             let level = key.strip_prefix("topic-level-").and_then(|level| level.parse().ok());
             let property = key.strip_prefix("user-property-").filter(|name| !name.is_empty());
             match (level, property) {
-                (Some(level), _) if level < TOPIC_LEVELS_MAX => (Metadata::TopicLevel(level), SqlType::String),
+                (Some(level), _) if level < TOPIC_LEVELS_MAX => {
+                    (Metadata::TopicLevel(level), SqlType::String)
+                }
                 (_, Some(name)) => (Metadata::UserProperty(name.to_owned()), SqlType::String),
                 _ => {
                     let near = nearest(key, known).map(|near| format!("did you mean '{near}'? "));
-                    return Err(QueryError::new(format!("there is no metadata '{key}'"))
-                        .help(format!("{}there are {}", near.unwrap_or_default(), known.join(", "))));
+                    return Err(QueryError::new(format!("there is no metadata '{key}'")).help(format!(
+                        "{}there are {}",
+                        near.unwrap_or_default(),
+                        known.join(", ")
+                    )));
                 }
             }
         }

@@ -21,7 +21,10 @@ pub(super) static DIALECT: GenericDialect = GenericDialect {};
 /// What cannot be a token, and a text that is too long.
 pub(super) fn parser(text: &str) -> Result<Parser<'static>, QueryError> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(QueryError::new(format!("the text has {} bytes; at most {TEXT_BYTES_MAX} are read", text.len())));
+        return Err(QueryError::new(format!(
+            "the text has {} bytes; at most {TEXT_BYTES_MAX} are read",
+            text.len()
+        )));
     }
     let tokens = Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|error| {
         let at = SqlText(text).offset(error.location).unwrap_or(0);
@@ -48,9 +51,7 @@ fn without_table_keywords(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             kept.push(tokens[at + 1].clone());
             at += 2;
             if keyword(at) == Keyword::PARTITION && keyword(at + 1) == Keyword::BY {
-                let is_descriptor = |token: &TokenWithSpan| {
-                    matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case("DESCRIPTOR"))
-                };
+                let is_descriptor = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.value.eq_ignore_ascii_case("DESCRIPTOR"));
                 let length = tokens[at..].iter().position(is_descriptor).unwrap_or(0);
                 at += length.saturating_sub(1);
             }
@@ -102,7 +103,8 @@ pub(super) fn parse_error(text: &str, parser: &Parser<'_>, error: &ParserError) 
         }
     });
     let rest = &text[start.min(text.len())..];
-    let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(1).min(rest.len());
+    let length =
+        rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(1).min(rest.len());
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
     let mut chars = message.chars();
     let lower: String = chars.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(chars).collect();
@@ -123,7 +125,10 @@ mod tests {
             "SELECT * FROM TABLE(TUMBLE(DATA => TABLE r, TIMECOL => DESCRIPTOR(ts), SIZE => INTERVAL '1' MINUTE))",
         ] {
             let query = parse_query(text).unwrap();
-            assert!(!query.to_string().contains("PARTITION") && query.to_string().contains("DESCRIPTOR"), "{query}");
+            assert!(
+                !query.to_string().contains("PARTITION") && query.to_string().contains("DESCRIPTOR"),
+                "{query}"
+            );
         }
     }
 

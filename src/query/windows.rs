@@ -114,9 +114,8 @@ impl OpenWindows {
 
     /// Takes out the windows that are over at `time`, and gives those that are due to `fire`, by their ends.
     pub(crate) fn fire(&mut self, time: i64, lateness_ms: i64, mut fire: impl FnMut(&OpenWindow)) {
-        let mut due: Vec<usize> = (0..self.0.len())
-            .filter(|at| !self.0[*at].has_fired && self.0[*at].time() <= time)
-            .collect();
+        let mut due: Vec<usize> =
+            (0..self.0.len()).filter(|at| !self.0[*at].has_fired && self.0[*at].time() <= time).collect();
         due.sort_by_key(|at| (self.0[*at].end, self.0[*at].start));
         for at in due {
             fire(&self.0[at]);

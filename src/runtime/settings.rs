@@ -152,6 +152,8 @@ pub struct Settings {
     pub remote: Option<RemoteSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
+    /// Queries whose saved state is left out at the start. Default: none.
+    pub reset_queries: Vec<String>,
     /// Data directory in which the job listens on a control socket, `<directory>/<job>/control.sock`, for `tidegate
     /// savepoint`; the backend's own directory, or for `Memory` one that also takes its savepoints. Default: none.
     pub control: Option<PathBuf>,
@@ -191,6 +193,7 @@ impl Default for Settings {
             journal: Some(JournalSettings::default()),
             remote: None,
             start: Start::NewestCheckpoint,
+            reset_queries: Vec::new(),
             control: None,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,

@@ -17,6 +17,7 @@ mod tcp;
 mod unix;
 
 pub use connection::Acknowledge;
+pub(crate) use connection::check_memory;
 pub(crate) use datagram::{OpenDatagrams, run_datagrams};
 pub use datagram::{UdpReceive, UnixReceive};
 pub use file::FileLines;
@@ -30,7 +31,6 @@ pub(crate) use recorded::Acknowledged;
 pub(crate) use recorded::run_recorded;
 pub use recorded::{RecordedBatch, RecordedInput};
 pub use tcp::{ClientCertificate, Retry, TcpConnect, TcpListen, TlsListen};
-pub(crate) use connection::check_memory;
 pub(crate) use tcp::{OpenTcpListen, run_tcp_connect, run_tcp_listen};
 pub use unix::UnixListen;
 pub(crate) use unix::{OpenUnixListen, run_unix_listen};

@@ -62,7 +62,13 @@ impl<V> Clone for Common<V> {
 
 impl<V> Common<V> {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: 1, ttl: None, migrations: Migrations::default(), description: None }
+        Self {
+            name: name.into(),
+            version: 1,
+            ttl: None,
+            migrations: Migrations::default(),
+            description: None,
+        }
     }
 
     fn schema(&self, kind: StateKind, type_name: String) -> StateSchema {

@@ -77,10 +77,10 @@ impl<T: Send + 'static> DataStream<T> {
         F: FnMut(T, &mut Collector<'_, U>) + Clone + Send + 'static,
     {
         let prototype = Prototype::new(function);
-        let slot = self
-            .builder
-            .borrow_mut()
-            .add_middle(self.slot, Box::new(move |_, _| Box::new(FlatMap::<T, U, F>::new(prototype.instance()))));
+        let slot = self.builder.borrow_mut().add_middle(
+            self.slot,
+            Box::new(move |_, _| Box::new(FlatMap::<T, U, F>::new(prototype.instance()))),
+        );
         DataStream::new(self.builder, slot, self.time)
     }
 
@@ -116,7 +116,9 @@ impl<T: Send + 'static> DataStream<T> {
         F: FnMut(&T) -> Timestamp + Clone + Send + 'static,
     {
         let prototype = Prototype::new(timestamp);
-        let assigner = Box::new(move |_: &str, _: &_| Box::new(AssignTimestamps::<T, F>::new(prototype.instance())) as _);
+        let assigner = Box::new(move |_: &str, _: &_| {
+            Box::new(AssignTimestamps::<T, F>::new(prototype.instance())) as _
+        });
         let slot = self.builder.borrow_mut().add_middle(self.slot, assigner);
         DataStream::new(self.builder, slot, StreamTime::Assigned(strategy))
     }

@@ -218,7 +218,8 @@ impl ChainFactory for StageFactory {
 
     fn build(&self, context: &SubtaskContext) -> Result<Chain, StateError> {
         let head = (self.head)(&self.name, context)?;
-        let middles = self.middles.iter().map(|(input, middle)| (*input, middle(&self.name, context))).collect();
+        let middles =
+            self.middles.iter().map(|(input, middle)| (*input, middle(&self.name, context))).collect();
         let tails = self.tails.iter().map(|(input, tail)| (*input, tail(&self.name, context))).collect();
         Ok(Chain::new(head, middles, tails))
     }

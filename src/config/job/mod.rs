@@ -10,8 +10,6 @@
 //!
 //! Limits: a file of 1 MiB; 64 sources, 256 queries, 64 sinks; a schema or a query of 64 KiB.
 
-#![allow(dead_code, unused_imports, reason = "the commands that run a job file are not there yet")]
-
 mod advice;
 mod connector;
 mod document;

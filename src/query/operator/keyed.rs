@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::rows::Rows;
 use super::to_keys::KeyedRowsPart;
-use crate::operator::{AnyPart, Head, KeyedCore, OperatorError, PartPool, Slot as ChainSlot, StreamTime, SubtaskContext};
+use crate::operator::{
+    AnyPart, Head, KeyedCore, OperatorError, PartPool, Slot as ChainSlot, StreamTime, SubtaskContext,
+};
 use crate::query::format::RowEncoder;
 use crate::query::group_key::GroupKey;
 use crate::query::row_batch::RowBatch;
@@ -119,7 +121,13 @@ impl<F: KeyedRowFunction> KeyedRows<F> {
         Ok(Self { function, state, core, encoder: input, pool })
     }
 
-    fn fire(&mut self, domain: TimeDomain, now: i64, header: &BatchHeader, out: &mut Rows) -> Result<(), OperatorError> {
+    fn fire(
+        &mut self,
+        domain: TimeDomain,
+        now: i64,
+        header: &BatchHeader,
+        out: &mut Rows,
+    ) -> Result<(), OperatorError> {
         if domain != self.function.domain() {
             return Ok(());
         }

@@ -58,7 +58,9 @@ impl Over {
             OverFunction::Lag { .. } => Before::Values(VecDeque::new()),
             OverFunction::RowNumber => Before::Rows(0),
             OverFunction::IsNewest { .. } => Before::Newest(None),
-            OverFunction::Running { aggregate, rows: None, .. } => Before::Running(Accumulator::new(aggregate)),
+            OverFunction::Running { aggregate, rows: None, .. } => {
+                Before::Running(Accumulator::new(aggregate))
+            }
             OverFunction::Running { .. } => Before::Arguments(VecDeque::new()),
         };
         self.step.calls.iter().map(|call| begin(&call.function)).collect()
@@ -68,16 +70,26 @@ impl Over {
     ///
     /// # Errors
     /// The cause the row fails with; then nothing has changed.
-    fn row(&self, before: &mut [Before], rows: &RowBatch, row: usize, out: &mut [Column]) -> Result<(), RejectCause> {
+    fn row(
+        &self,
+        before: &mut [Before],
+        rows: &RowBatch,
+        row: usize,
+        out: &mut [Column],
+    ) -> Result<(), RejectCause> {
         // Only aggregates over all rows can fail after they changed; they are tried on a copy.
         let mut running = Vec::new();
         for (call, before) in self.step.calls.iter().zip(before.iter()) {
-            if let (OverFunction::Running { arguments, .. }, Before::Running(accumulator)) = (&call.function, before) {
+            if let (OverFunction::Running { arguments, .. }, Before::Running(accumulator)) =
+                (&call.function, before)
+            {
                 let mut accumulator = accumulator.clone();
                 accumulator.add(&vectors(rows, arguments), row)?;
                 running.push(accumulator);
             }
-            if let (OverFunction::Running { aggregate, arguments, .. }, Before::Arguments(kept)) = (&call.function, before) {
+            if let (OverFunction::Running { aggregate, arguments, .. }, Before::Arguments(kept)) =
+                (&call.function, before)
+            {
                 let mut accumulator = Accumulator::new(aggregate);
                 add_kept(&mut accumulator, kept, rows, arguments)?;
                 accumulator.add(&vectors(rows, arguments), row)?;
@@ -126,7 +138,9 @@ impl Over {
                         Some(accumulator) => accumulator.push_result(out),
                         None => out.push_null(),
                     }
-                    kept.push_back(arguments.iter().map(|argument| rows.columns[*argument].datum(row)).collect());
+                    kept.push_back(
+                        arguments.iter().map(|argument| rows.columns[*argument].datum(row)).collect(),
+                    );
                     if kept.len() >= *most {
                         kept.pop_front();
                     }

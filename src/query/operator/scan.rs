@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::rows::Rows;
 use crate::metrics::{RejectCause, Rejections};
-use crate::operator::{AnyPart, FrameInput, Head, OperatorError, Slot, SubtaskContext, provenance, visit_lines};
+use crate::operator::{
+    AnyPart, FrameInput, Head, OperatorError, Slot, SubtaskContext, provenance, visit_lines,
+};
 use crate::query::column::{Column, Values};
 use crate::query::datum::Datum;
 use crate::query::format::{Decoder, RowEncoder};
@@ -84,9 +86,15 @@ impl Scan {
     }
 
     /// Decodes the frames of a chunk; returns how many rows there are of them, and whether the input has ended.
-    fn chunk(&mut self, header: &BatchHeader, chunk: &FrameChunk, range: &std::ops::Range<usize>) -> (usize, bool) {
+    fn chunk(
+        &mut self,
+        header: &BatchHeader,
+        chunk: &FrameChunk,
+        range: &std::ops::Range<usize>,
+    ) -> (usize, bool) {
         let first_line = chunk.first_line + range.start as u64;
-        let mut messages = if self.known_at.is_empty() { Messages::ignored() } else { Messages::of(chunk, range) };
+        let mut messages =
+            if self.known_at.is_empty() { Messages::ignored() } else { Messages::of(chunk, range) };
         let (mut count, mut has_ended) = (0, false);
         visit_lines(chunk, range, |index, line| {
             let message = messages.next_frame();
@@ -98,7 +106,8 @@ impl Scan {
                         Ok(rows) => {
                             for _ in 0..rows {
                                 for (column, at) in self.known.iter_mut().zip(&self.known_at) {
-                                    if let Origin::Metadata(metadata) = &self.spec.schema.columns[*at].origin {
+                                    if let Origin::Metadata(metadata) = &self.spec.schema.columns[*at].origin
+                                    {
                                         column.push(&known(metadata, &frame, header, chunk));
                                     }
                                 }
@@ -226,7 +235,8 @@ impl Head for Scan {
                 has_ended |= ended;
             }
         }
-        let columns = self.decoded.iter_mut().zip(&self.decoded_at).chain(self.known.iter_mut().zip(&self.known_at));
+        let columns =
+            self.decoded.iter_mut().zip(&self.decoded_at).chain(self.known.iter_mut().zip(&self.known_at));
         for (column, at) in columns {
             std::mem::swap(column, &mut rows.columns[*at]);
         }

@@ -38,7 +38,12 @@ pub(crate) struct WindowAggregate {
 }
 
 impl WindowAggregate {
-    pub(crate) fn new(step: Arc<AggregateStep>, window: Window, late: Vec<usize>, late_types: Vec<SqlType>) -> Self {
+    pub(crate) fn new(
+        step: Arc<AggregateStep>,
+        window: Window,
+        late: Vec<usize>,
+        late_types: Vec<SqlType>,
+    ) -> Self {
         let accumulate = Accumulate::new(&step.calls);
         Self { step, window, accumulate, late, late_types, late_rows: Vec::new(), timers: Vec::new() }
     }
@@ -67,7 +72,8 @@ impl WindowAggregate {
                 if windows.0.len() >= OPEN_WINDOWS_MAX {
                     return Err(TOO_MANY_WINDOWS);
                 }
-                let before = (windows.session_count(bounds) > 1 || self.accumulate.is_fallible()).then(|| windows.clone());
+                let before = (windows.session_count(bounds) > 1 || self.accumulate.is_fallible())
+                    .then(|| windows.clone());
                 let (window, is_new) = windows.join(bounds, || self.accumulate.group())?;
                 if let Err(cause) = self.accumulate.add(&mut window.group, arguments, row) {
                     if let Some(before) = before {
@@ -212,7 +218,11 @@ impl KeyedRowFunction for WindowAggregate {
             });
             if context.is_timed() {
                 // What a row leads to at once has its time.
-                let last = if self.window.is_event_time || self.window.kind.is_count() { rows.times[row] } else { NO_TIME };
+                let last = if self.window.is_event_time || self.window.kind.is_count() {
+                    rows.times[row]
+                } else {
+                    NO_TIME
+                };
                 out.rows.times.resize(out.rows.len, last);
             }
             while let Some(timer) = self.timers.pop() {
