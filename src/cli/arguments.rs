@@ -55,6 +55,9 @@ pub enum Command {
     /// Run a job file over samples, without network and with a virtual clock, and show or compare its results
     Test(TestArguments),
 
+    /// List the functions and aggregates of queries
+    Functions,
+
     /// Show the plan of a query of a job file
     Explain(ExplainArguments),
 

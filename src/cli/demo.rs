@@ -14,10 +14,10 @@ use super::report::report;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use super::{allocator, logging, mqtt, publish, signals};
-use crate::checkpoint::{ArchiveError, Connectivity, UploadLimits};
+use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
-    Backend, Compression, JobError, JobReport, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
+    Backend, Compression, JobError, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};

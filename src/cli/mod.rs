@@ -8,6 +8,7 @@ mod checkpoint;
 mod demo;
 mod dry_run;
 mod exit_code;
+mod functions;
 mod job;
 mod job_arguments;
 mod journal;
@@ -41,6 +42,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => check::explain(&arguments),
+        Command::Functions => functions::run(),
         Command::Test(arguments) => dry_run::test(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),

@@ -7,9 +7,9 @@ use std::fmt;
 
 use super::column::{Column, Values};
 use super::datum::Datum;
-use super::function::arithmetic::BinaryKernel;
+use super::function::arithmetic::{BinaryKernel, UnaryKernel};
 use super::function::cast::CastKernel;
-use super::function::{ScalarFunction, like};
+use super::function::{LikePattern, ScalarFunction, like};
 use super::row_batch::RowBatch;
 use super::sql_type::SqlType;
 use super::vector::{Failures, Lane, Vector};
@@ -46,6 +46,9 @@ pub(crate) enum Node {
     Cast(CastKernel, bool, Box<Expression>),
     /// Text, pattern, the escape character.
     Like(Box<[Expression; 2]>, Option<char>),
+    /// Text, and a pattern that is a literal.
+    LikePattern(Box<Expression>, LikePattern),
+    Unary(UnaryKernel, Box<Expression>),
 }
 
 /// `CASE WHEN … THEN … ELSE … END`.
@@ -128,6 +131,18 @@ impl Expression {
             Node::Cast(kernel, is_try, inner) => {
                 let inner = inner.evaluate(rows, now, failures);
                 Vector::Owned(kernel(&inner, len, failures, *is_try))
+            }
+            Node::LikePattern(inner, pattern) => {
+                let text = inner.evaluate(rows, now, failures);
+                let is_like = |row| pattern.matches(text.text(row));
+                let mut column =
+                    Column::of(SqlType::Boolean, Values::Boolean((0..len).map(is_like).collect()));
+                copy_nulls(&text, len, &mut column);
+                Vector::Owned(column)
+            }
+            Node::Unary(kernel, inner) => {
+                let inner = inner.evaluate(rows, now, failures);
+                Vector::Owned(kernel(&inner, len, failures))
             }
             Node::Like(sides, escape) => {
                 let [text, pattern] = sides.as_ref();

@@ -56,7 +56,9 @@ fn unit(field: &DateTimeField) -> Result<(i64, &'static str), String> {
         Second | Seconds => (SECOND, "SECOND"),
         Millisecond | Milliseconds => (1, "MILLISECOND"),
         other => {
-            return Err(format!("{other} is not a unit of intervals; WEEK, DAY, HOUR, MINUTE and SECOND are"));
+            return Err(format!(
+                "{other} is not a unit of intervals; WEEK, DAY, HOUR, MINUTE and SECOND are"
+            ));
         }
     })
 }

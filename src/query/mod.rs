@@ -40,7 +40,17 @@ mod windows;
 
 pub(crate) use error::QueryError;
 pub(crate) use field::Field;
-pub(crate) use format::{CsvFormat, Decoder, FieldPath, Format, OutputFormat, TimestampUnit};
+pub(crate) use format::{CsvFormat, FieldPath, Format, OutputFormat, TimestampUnit};
 pub(crate) use job::{JobPart, QueryJob, QueryOptions, QuerySink, QueryText};
 pub(crate) use schema::Schema;
 pub(crate) use source::QuerySource;
+
+/// One row of the documentation of functions: name, forms, what it is.
+pub(crate) type FunctionLine = (&'static str, String, &'static str);
+
+/// The functions and aggregates there are, each by name.
+pub(crate) fn functions() -> (Vec<FunctionLine>, Vec<FunctionLine>) {
+    let scalar = function::all().into_iter().map(|line| (line.name, line.forms, line.about));
+    let aggregates = aggregate::all().into_iter().map(|line| (line.name, line.forms.to_owned(), line.about));
+    (scalar.collect(), aggregates.collect())
+}

@@ -448,7 +448,12 @@ fn visit_columns(expression: &mut Expression, visit: &mut impl FnMut(&mut usize)
         Node::Binary(_, sides) | Node::And(sides) | Node::Or(sides) | Node::Like(sides, _) => {
             sides.iter_mut().for_each(|side| visit_columns(side, visit));
         }
-        Node::Not(inner) | Node::IsNull(inner, _) | Node::IsBoolean(inner, ..) | Node::Cast(_, _, inner) => {
+        Node::Not(inner)
+        | Node::IsNull(inner, _)
+        | Node::IsBoolean(inner, ..)
+        | Node::Cast(_, _, inner)
+        | Node::LikePattern(inner, _)
+        | Node::Unary(_, inner) => {
             visit_columns(inner, visit);
         }
         Node::Coalesce(inner) | Node::Function(_, inner) => {

@@ -9,9 +9,9 @@ use super::datum::Datum;
 use super::error::{QueryError, SqlText};
 use super::expression::{Case, Expression, Node};
 use super::field::{Field, TimeAttribute, find};
-use super::function::arithmetic::{ArithmeticOp, binary};
+use super::function::arithmetic::{ArithmeticOp, binary, negation};
 use super::function::comparison::{ComparisonOp, comparison};
-use super::function::{self, ScalarFunction, TimeUnit};
+use super::function::{self, LikePattern, ScalarFunction, TimeUnit};
 use super::interval;
 use super::row_batch::RowBatch;
 use super::sql_type::SqlType;
@@ -114,8 +114,16 @@ impl Scope<'_> {
                         _ => return Err(QueryError::new(format!("ESCAPE {escape} is not one character"))),
                     },
                 };
-                let sides = [self.of_type(expr, SqlType::String)?, self.of_type(pattern, SqlType::String)?];
-                let like = boolean(Node::Like(Box::new(sides), escape), text.clone());
+                let of = self.of_type(expr, SqlType::String)?;
+                let pattern = self.of_type(pattern, SqlType::String)?;
+                let node = match &pattern.node {
+                    Node::Literal(Datum::String(text)) => {
+                        let pattern = LikePattern::new(text, escape).map_err(QueryError::new)?;
+                        Node::LikePattern(Box::new(of), pattern)
+                    }
+                    _ => Node::Like(Box::new([of, pattern]), escape),
+                };
+                let like = boolean(node, text.clone());
                 Ok(if *negated { boolean(Node::Not(Box::new(like)), text) } else { like })
             }
             Expr::Case { operand, conditions, else_result, .. } => {
@@ -200,13 +208,8 @@ impl Scope<'_> {
                     return number(&format!("-{digits}"));
                 }
                 let inner = self.resolve(inner)?;
-                let zero = match inner.sql_type {
-                    SqlType::Interval => Datum::Interval(0),
-                    SqlType::Decimal => Datum::Decimal(0),
-                    SqlType::Double => Datum::Double(0.0),
-                    _ => Datum::BigInt(0),
-                };
-                arithmetic(ArithmeticOp::Subtract, of_literal(zero, "0".to_owned()), inner, text)
+                let kernel = negation(inner.sql_type).map_err(QueryError::new)?;
+                Ok(Expression { sql_type: inner.sql_type, node: Node::Unary(kernel, Box::new(inner)), text })
             }
             other => Err(QueryError::new(format!("the operator {other} is not supported"))),
         }
@@ -697,9 +700,12 @@ fn fold(expression: Expression) -> Result<Expression, QueryError> {
         Node::Binary(_, sides) | Node::And(sides) | Node::Or(sides) | Node::Like(sides, _) => {
             sides.iter().all(is_literal)
         }
-        Node::Not(inner) | Node::IsNull(inner, _) | Node::IsBoolean(inner, ..) | Node::Cast(_, _, inner) => {
-            is_literal(inner)
-        }
+        Node::Not(inner)
+        | Node::IsNull(inner, _)
+        | Node::IsBoolean(inner, ..)
+        | Node::Cast(_, _, inner)
+        | Node::LikePattern(inner, _)
+        | Node::Unary(_, inner) => is_literal(inner),
         Node::Function(_, arguments) => arguments.iter().all(is_literal),
         Node::Column(_) | Node::Literal(_) | Node::ProcessingTime | Node::Case(_) | Node::Coalesce(_) => {
             false

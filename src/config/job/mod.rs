@@ -34,10 +34,11 @@ mod validated;
 mod values;
 
 pub(crate) use document::Located;
-pub(crate) use file::{JobFile, load_job};
+#[cfg(test)]
+pub(crate) use file::JobFile;
+pub(crate) use file::load_job;
 pub(crate) use query::QueryConfig;
-pub(crate) use sink::{Branch, MqttSinkConfig, SinkConfig, SinkConnector, SinkFormat};
-pub(crate) use source::{FileInput, SourceConfig, SourceConnector, SourceFormat, TimestampUnit};
-pub(crate) use sql_text::SqlText;
+pub(crate) use sink::{Branch, SinkConfig, SinkConnector, SinkFormat};
+pub(crate) use source::{SourceConfig, SourceConnector, SourceFormat, TimestampUnit};
 pub(crate) use template::{Template, TemplatePart};
 pub(crate) use validated::JobConfig;

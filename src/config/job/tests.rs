@@ -227,25 +227,6 @@ fn a_fault_in_sql_is_shown_in_the_file() {
 }
 
 #[test]
-fn schemas_come_before_queries_and_all_faults_of_a_kind_at_once() {
-    let second = "[[query]]\nname = \"b\"\nsql = '''SELECT b\nFROM all'''\n[[sink]]";
-    let job = load(&SMALL.replacen("[[sink]]", second, 1), &[]).unwrap();
-    let fault =
-        |text: &str| Err(TextError { message: format!("cannot take {text}"), span: Some(7..8), help: None });
-    let shown = job.check_texts(|_, text| fault(&text.text), |_| fault("a query")).unwrap_err().to_string();
-    assert!(shown.contains("cannot take key BIGINT") && !shown.contains("a query"), "{shown}");
-    let shown = job.check_texts(|_, _| Ok(()), |query| fault(&query.name.value)).unwrap_err().to_string();
-    assert!(shown.contains("cannot take all") && shown.contains("cannot take b"), "{shown}");
-    let mut seen = Vec::new();
-    let see = |query: &super::QueryConfig| {
-        seen.push(query.name.value.clone());
-        Ok(())
-    };
-    job.check_texts(|_, _| Ok(()), see).unwrap();
-    assert_eq!(seen, ["all", "b"]);
-}
-
-#[test]
 fn keys_of_the_remote_are_read_when_the_job_starts() {
     let text =
         format!("{SMALL}\n[checkpoint]\nremote = \"file:///mnt/backup\"\nkey-file = \"/no/such/key\"\n");

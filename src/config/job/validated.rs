@@ -61,34 +61,6 @@ impl JobConfig {
         text.diagnose(&self.texts, error)
     }
 
-    /// Has each schema and then, when all of them are right, each query looked at by `schema` and `query`. They keep what
-    /// they make of a text; a query that reads from one that was refused had better say nothing of that.
-    ///
-    /// # Errors
-    /// Everything they found, at its place in the file.
-    pub(crate) fn check_texts(
-        &self,
-        mut schema: impl FnMut(&SourceConfig, &SqlText) -> Result<(), TextError>,
-        mut query: impl FnMut(&QueryConfig) -> Result<(), TextError>,
-    ) -> Result<(), Diagnostics> {
-        let mut faults = Vec::new();
-        for source in &self.sources {
-            if let Some(text) = &source.schema
-                && let Err(error) = schema(source, text)
-            {
-                faults.push(self.fault_in(text, error));
-            }
-        }
-        if faults.is_empty() {
-            for each in &self.queries {
-                if let Err(error) = query(each) {
-                    faults.push(self.fault_in(&each.sql, error));
-                }
-            }
-        }
-        if faults.is_empty() { Ok(()) } else { Err(self.refuse(faults)) }
-    }
-
     /// Faults that were found after the file was read. There must be one at least.
     pub(crate) fn refuse(&self, faults: Vec<Diagnostic>) -> Diagnostics {
         Diagnostics::new(&self.texts, faults)

@@ -14,8 +14,11 @@ mod text_list;
 mod value_bytes;
 
 pub(crate) use accumulator::Accumulator;
-pub(crate) use call::{Aggregate, AggregateLine, all, is_aggregate, literal_count};
+pub(crate) use call::{Aggregate, all, is_aggregate, literal_count};
+
+#[cfg(test)]
 pub(crate) use distinct::DISTINCT_VALUES_MAX;
+#[cfg(test)]
 pub(crate) use text_list::LIST_BYTES_MAX;
 
 #[cfg(test)]

@@ -20,20 +20,6 @@ pub(crate) enum TimestampUnit {
 }
 
 impl TimestampUnit {
-    /// The unit a configuration names.
-    ///
-    /// # Errors
-    /// The names there are.
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
-        Ok(match name {
-            "s" => Self::Seconds,
-            "ms" => Self::Milliseconds,
-            "us" => Self::Microseconds,
-            "ns" => Self::Nanoseconds,
-            _ => return Err(format!("unknown timestamp unit \"{name}\": write s, ms, us or ns")),
-        })
-    }
-
     /// A number of the unit in milliseconds; what is below a millisecond is cut off, towards the past.
     #[inline]
     pub(super) fn ms_of_integer(self, number: i64) -> Result<i64, RejectCause> {

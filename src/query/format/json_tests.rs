@@ -154,16 +154,16 @@ fn numbers_are_read_by_the_fields_type() {
 #[test]
 fn timestamps_have_the_fields_unit() {
     for (unit, value, ms) in [
-        ("s", "1732270000", 1_732_270_000_000),
-        ("s", "1732270000.123", 1_732_270_000_123),
-        ("ms", "1732270000000", 1_732_270_000_000),
-        ("us", "1732270000000999", 1_732_270_000_000),
-        ("ns", "-1", -1),
+        (TimestampUnit::Seconds, "1732270000", 1_732_270_000_000),
+        (TimestampUnit::Seconds, "1732270000.123", 1_732_270_000_123),
+        (TimestampUnit::Milliseconds, "1732270000000", 1_732_270_000_000),
+        (TimestampUnit::Microseconds, "1732270000000999", 1_732_270_000_000),
+        (TimestampUnit::Nanoseconds, "-1", -1),
     ] {
         let mut fields = fields(&[("ts", "ts", SqlType::Timestamp)]);
-        fields[0].timestamp_unit = TimestampUnit::parse(unit).unwrap();
+        fields[0].timestamp_unit = unit;
         let rows = TestSource::new(Format::Json, &fields).rows(&format!("{{\"ts\":{value}}}"));
-        assert_eq!(rows, Ok(vec![vec![Datum::Timestamp(ms)]]), "{unit} {value}");
+        assert_eq!(rows, Ok(vec![vec![Datum::Timestamp(ms)]]), "{unit:?} {value}");
     }
 }
 

@@ -38,11 +38,11 @@ mod speed_tests;
 #[cfg(test)]
 mod test_source;
 
-pub(crate) use csv::{CSV_DELIMITER, CsvFormat};
+pub(crate) use csv::CsvFormat;
 pub(crate) use decoder::{Decoder, Format};
 pub(crate) use encode::{OutputFormat, RowEncoder};
 pub(crate) use field::{FieldSpec, TimestampUnit};
-pub(crate) use path::{FieldPath, PathStep};
+pub(crate) use path::FieldPath;
 
 /// Most rows of one frame.
 pub(crate) const FRAME_ROWS_MAX: u32 = 4_096;

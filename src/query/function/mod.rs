@@ -26,12 +26,11 @@ mod time;
 mod time_format;
 
 pub(crate) use calendar::TimeUnit;
-pub(crate) use decimal_digits::write_double;
-pub(crate) use kernel::{COLUMN_TEXT_BYTES_MAX, TEXT_BYTES_MAX};
+#[cfg(test)]
+pub(crate) use kernel::TEXT_BYTES_MAX;
 pub(crate) use like::{LikePattern, like};
-pub(crate) use registry::{Eval, FunctionLine, ScalarFunction, all, did_you_mean, resolve, widens};
+pub(crate) use registry::{ScalarFunction, all, did_you_mean, resolve, widens};
 pub(crate) use time::{ceil_timestamp, extract, floor_timestamp, timestamp_add, timestamp_difference};
-pub(crate) use time_format::{DateFormat, parse_timestamp, write_interval, write_timestamp};
 
 #[cfg(test)]
 mod arithmetic_tests;

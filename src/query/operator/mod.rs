@@ -15,7 +15,7 @@ pub(crate) use calc::CalcOperator;
 pub(crate) use encode::EncodeRows;
 pub(crate) use keyed::{KeyedRowFunction, KeyedRows};
 pub(crate) use over::Over;
-pub(crate) use rows::{Rows, Side};
+pub(crate) use rows::Side;
 pub(crate) use scan::Scan;
 pub(crate) use to_keys::{KeyedRowsPart, ToKeys};
 pub(crate) use window::WindowAggregate;
