@@ -23,6 +23,7 @@ mod report;
 mod runtime;
 mod section;
 mod sink;
+mod socket;
 mod source;
 mod sql_text;
 mod suggestion;

@@ -36,16 +36,8 @@ pub(super) fn broker(section: &Section<'_>) -> Option<BrokerConfig> {
     let ca_file = section.path("ca-file", "/etc/ssl/broker-ca.pem");
     let certificate = section.path("certificate-file", "/etc/tidegate/gateway.pem");
     let key = section.path("certificate-key-file", "/etc/tidegate/gateway.key");
-    for (given, missing) in
-        [("certificate-file", "certificate-key-file"), ("certificate-key-file", "certificate-file")]
-    {
-        if section.node(given).is_some() && section.node(missing).is_none() {
-            let fault = Diagnostic::new(format!("`{given}` of {} needs `{missing}`", section.title));
-            section.report(
-                fault.at(&section.place(given)).help(format!("add `{missing}`, or remove `{given}`")),
-            );
-        }
-    }
+    section.needs("certificate-file", "certificate-key-file");
+    section.needs("certificate-key-file", "certificate-file");
     let insecure = section.boolean("insecure").unwrap_or(false);
     let url = section.required("url", "mqtts://broker.example")?;
     check_url(section, &url, insecure);

@@ -219,6 +219,14 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Refuses `given` where `missing` is not given.
+    pub(super) fn needs(&self, given: &str, missing: &str) {
+        if self.node(given).is_some() && self.node(missing).is_none() {
+            let fault = Diagnostic::new(format!("`{given}` of {} needs `{missing}`", self.title));
+            self.report(fault.at(&self.place(given)).help(format!("add `{missing}`, or remove `{given}`")));
+        }
+    }
+
     /// Refuses a value for a reason.
     pub(super) fn wrong_value(&self, key: &str, at: &Location, reason: &str, example: &str) {
         let fault = Diagnostic::new(format!("`{key}` of {}: {reason}", self.title)).at(at);

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::connector::{listener, server};
 use super::document::{Located, Value};
 use super::mqtt_source::mqtt;
 use super::section::{Keys, Section};
+use super::socket::{tcp_connect, tcp_listen, udp, unix, unix_datagram};
 use super::sql_text::{SQL_BYTES_MAX, SqlText};
 use crate::config::diagnostics::Diagnostic;
 use crate::source::generator::Generator;
-use crate::source::{Acknowledge, MqttSource, Retry, TcpConnect, TcpListen, check_memory};
+use crate::source::{MqttSource, TcpConnect, TcpListen, UdpReceive, UnixListen, UnixReceive};
 
 pub(super) const SOURCE_KEYS: Keys = Keys {
     section: "source",
@@ -27,7 +27,23 @@ pub(super) const SOURCE_KEYS: Keys = Keys {
     ],
     of_type: &[
         ("tcp-connect", &["address", "retry-for", "line-max", "connection-timeout"]),
-        ("tcp-listen", &["address", "line-max", "connection-timeout", "connections-max", "acknowledge"]),
+        (
+            "tcp-listen",
+            &[
+                "address",
+                "line-max",
+                "connection-timeout",
+                "connections-max",
+                "acknowledge",
+                "certificate-file",
+                "certificate-key-file",
+                "client-ca-file",
+                "client-certificate",
+            ],
+        ),
+        ("udp", &["address", "datagram-max", "receive-buffer"]),
+        ("unix", &["path", "mode", "line-max", "connection-timeout", "connections-max", "acknowledge"]),
+        ("unix-datagram", &["path", "mode", "datagram-max"]),
         (
             "mqtt",
             &[
@@ -59,8 +75,6 @@ pub(super) const SOURCE_KEYS: Keys = Keys {
 const LINE_BYTES_LIMIT: u64 = 16 << 20;
 /// Longest line of a file unless told otherwise, in bytes.
 const LINE_BYTES_MAX_DEFAULT: usize = 64 << 10;
-/// Most clients of a listening source.
-const CONNECTIONS_LIMIT: usize = 65_535;
 /// Readings a second that can be simulated.
 const READINGS_PER_SECOND_LIMIT: u64 = 10_000_000;
 /// Columns that can have a path.
@@ -90,6 +104,9 @@ pub(crate) struct SourceConfig {
 pub(crate) enum SourceConnector {
     TcpConnect(TcpConnect),
     TcpListen(TcpListen),
+    Udp(UdpReceive),
+    Unix(UnixListen),
+    UnixDatagram(UnixReceive),
     Mqtt(Box<MqttSource>),
     File(FileInput),
     Generator(Generator),
@@ -157,6 +174,9 @@ pub(super) fn source(section: &mut Section<'_>) -> Option<SourceConfig> {
     let connector = match kind {
         Some("tcp-connect") => tcp_connect(section),
         Some("tcp-listen") => tcp_listen(section),
+        Some("udp") => udp(section),
+        Some("unix") => unix(section),
+        Some("unix-datagram") => unix_datagram(section),
         Some("mqtt") => mqtt(section),
         Some("file") => file(section),
         Some("generator") => generator(section),
@@ -275,56 +295,6 @@ fn paths(section: &Section<'_>, format: Option<SourceFormat>) -> Vec<(Located<St
 /// The longest line or message.
 pub(super) fn line_max(section: &Section<'_>, key: &str) -> Option<usize> {
     section.size(key, 1..=LINE_BYTES_LIMIT).and_then(|bytes| usize::try_from(bytes).ok())
-}
-
-fn tcp_connect(section: &Section<'_>) -> Option<SourceConnector> {
-    let retry = section.string("retry-for", "forever").and_then(|retry| match retry.value.as_str() {
-        "forever" => Some(Retry::Forever),
-        _ => section.duration_of("retry-for", retry, Duration::ZERO).map(Retry::For),
-    });
-    let line_max = line_max(section, "line-max");
-    let timeout = section.duration("connection-timeout", Duration::ZERO);
-    let mut source = TcpConnect::new(server(section, "address")?).retry(retry.unwrap_or(Retry::Forever));
-    if let Some(bytes) = line_max {
-        source = source.line_bytes_max(bytes);
-    }
-    Some(SourceConnector::TcpConnect(match timeout.filter(|timeout| !timeout.is_zero()) {
-        Some(timeout) => source.idle_timeout(timeout),
-        None => source,
-    }))
-}
-
-fn tcp_listen(section: &Section<'_>) -> Option<SourceConnector> {
-    let line_max = line_max(section, "line-max");
-    let timeout = section.duration("connection-timeout", Duration::ZERO);
-    let connections = section.count("connections-max", 1, CONNECTIONS_LIMIT);
-    let acknowledge = [("none", Acknowledge::Nothing), ("lines", Acknowledge::Lines)];
-    let acknowledge = section.choice("acknowledge", &acknowledge);
-    if section.node("address").is_none() {
-        section.missing("address", "\"0.0.0.0:9000\"");
-    }
-    let mut source = TcpListen::new(listener(section, "address")?.value);
-    if let Some(bytes) = line_max {
-        source = source.line_bytes_max(bytes);
-    }
-    if let Some(timeout) = timeout {
-        source = source.idle_timeout(Some(timeout).filter(|timeout| !timeout.is_zero()));
-    }
-    if let Some(connections) = connections {
-        source = source.connections_max(connections);
-    }
-    if let Some(acknowledge) = acknowledge {
-        source = source.acknowledge(acknowledge.value);
-    }
-    if check_memory(source.line_bytes_max, source.connections_max).is_err() {
-        let key = if section.node("line-max").is_some() { "line-max" } else { "connections-max" };
-        let fault = Diagnostic::new(format!(
-            "{} connections with lines of up to {} bytes may take more than 64 MiB",
-            source.connections_max, source.line_bytes_max
-        ));
-        section.report(fault.at(&section.place(key)).help("allow shorter lines or fewer connections"));
-    }
-    Some(SourceConnector::TcpListen(source))
 }
 
 fn file(section: &Section<'_>) -> Option<SourceConnector> {

@@ -2,6 +2,8 @@
 
 /// Least likeness of a word that is suggested, from 0 to 1.
 const LIKENESS_MIN: f64 = 0.75;
+/// Likeness of a word with one letter wrong, missing, too many, or in its neighbour's place.
+const LIKENESS_OF_A_SLIP: f64 = 0.85;
 /// Longest word that is compared, in bytes: comparing takes the product of both lengths.
 const WORD_BYTES_MAX: usize = 64;
 
@@ -13,7 +15,10 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let plain = word.to_ascii_lowercase().replace('_', "-");
     let mut best: Option<(f64, &str)> = None;
     for candidate in known {
-        let likeness = strsim::jaro_winkler(&plain, &candidate.to_ascii_lowercase());
+        let known = candidate.to_ascii_lowercase();
+        // One slip of the finger in a short word makes it more unlike than it is.
+        let slip = if strsim::osa_distance(&plain, &known) <= 1 { LIKENESS_OF_A_SLIP } else { 0.0 };
+        let likeness = strsim::jaro_winkler(&plain, &known).max(slip);
         if likeness >= LIKENESS_MIN && best.is_none_or(|(most, _)| likeness > most) {
             best = Some((likeness, candidate));
         }
@@ -57,6 +62,7 @@ mod tests {
         assert_eq!(nearest("intervall", known), Some("interval"));
         assert_eq!(nearest("Remote_Interval", known), Some("remote-interval"));
         assert_eq!(nearest("windmill", known), None);
+        assert_eq!(nearest("upd", ["unix", "udp"]), Some("udp"));
         assert_eq!(nearest(&"interval".repeat(1000), known), None);
         assert_eq!(did_you_mean("xyz", &known[..2]), "known are `interval` and `retained`");
     }
