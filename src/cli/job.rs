@@ -71,12 +71,15 @@ impl PlannedJob {
                 Ok(match &source.connector {
                     SourceConnector::TcpConnect(connect) => SourceSpec::TcpConnect(connect.clone()),
                     SourceConnector::TcpListen(listen) => SourceSpec::TcpListen(listen.clone()),
+                    SourceConnector::Udp(udp) => SourceSpec::Udp(udp.clone()),
+                    SourceConnector::Unix(unix) => SourceSpec::UnixListen(unix.clone()),
+                    SourceConnector::UnixDatagram(unix) => SourceSpec::UnixDatagram(unix.clone()),
                     SourceConnector::Mqtt(mqtt) => SourceSpec::Mqtt(mqtt.as_ref().clone()),
                     SourceConnector::File(file) => {
                         SourceSpec::File(FileLines::new(&file.path).line_bytes_max(file.line_bytes_max))
                     }
                     SourceConnector::Generator(generator) => {
-                        let address = generator.clone().start()?;
+                        let address = generator.start()?;
                         let retry = Retry::For(std::time::Duration::ZERO);
                         SourceSpec::TcpConnect(TcpConnect::new(address.to_string()).retry(retry))
                     }
@@ -91,27 +94,24 @@ impl PlannedJob {
     /// A topic that names a column there is not.
     pub(super) fn sink_specs(&self) -> Result<Vec<SinkSpec>, Diagnostics> {
         let fields = self.job.sinks().iter().map(|(_, fields)| fields);
-        let spec = |(sink, fields): (&crate::config::SinkConfig, &Vec<crate::query::Field>)| match &sink
-            .connector
-        {
-            SinkConnector::Print => Ok(SinkSpec::Print),
-            SinkConnector::File(path) => Ok(SinkSpec::File(path.clone())),
-            SinkConnector::Mqtt(mqtt) => {
-                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
-                mqtt.publish(&names).map(|publish| SinkSpec::Mqtt(Box::new(publish))).ok_or_else(|| {
-                    let unknown =
-                        mqtt.topic.value.columns().find(|column| !names.contains(column)).unwrap_or_default();
-                    let fault =
-                        Diagnostic::new(format!("there is no column {unknown} in what the sink takes"));
-                    fault.at(&mqtt.topic.at).help(format!("the columns are {}", names.join(", ")))
-                })
-            }
-        };
         let (mut specs, mut faults) = (Vec::new(), Vec::new());
-        for outcome in self.config.sinks.iter().zip(fields).map(spec) {
-            match outcome {
-                Ok(spec) => specs.push(spec),
-                Err(fault) => faults.push(fault),
+        for (sink, fields) in self.config.sinks.iter().zip(fields) {
+            match &sink.connector {
+                SinkConnector::Print => specs.push(SinkSpec::Print),
+                SinkConnector::File(path) => specs.push(SinkSpec::File(path.clone())),
+                SinkConnector::Mqtt(mqtt) => {
+                    let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                    match mqtt.publish(&names) {
+                        Some(publish) => specs.push(SinkSpec::Mqtt(Box::new(publish))),
+                        None => {
+                            let mut named = mqtt.topic.value.columns();
+                            let unknown = named.find(|column| !names.contains(column)).unwrap_or_default();
+                            let message = format!("there is no column {unknown} in what the sink takes");
+                            let help = format!("the columns are {}", names.join(", "));
+                            faults.push(Diagnostic::new(message).at(&mqtt.topic.at).help(help));
+                        }
+                    }
+                }
             }
         }
         if faults.is_empty() { Ok(specs) } else { Err(self.config.refuse(faults)) }
@@ -151,13 +151,13 @@ fn sources(config: &JobConfig) -> Result<Vec<QuerySource>, Diagnostics> {
     for source in &config.sources {
         match query_source(config, source) {
             Ok(source) => sources.push(source),
-            Err(fault) => faults.push(fault),
+            Err(fault) => faults.push(*fault),
         }
     }
     if faults.is_empty() { Ok(sources) } else { Err(config.refuse(faults)) }
 }
 
-fn query_source(config: &JobConfig, source: &SourceConfig) -> Result<QuerySource, Diagnostic> {
+fn query_source(config: &JobConfig, source: &SourceConfig) -> Result<QuerySource, Box<Diagnostic>> {
     let name = &source.name.value;
     let schema = match (&source.schema, source.format) {
         (Some(text), _) => {
@@ -178,9 +178,8 @@ fn query_source(config: &JobConfig, source: &SourceConfig) -> Result<QuerySource
                 "the schema has no column {} that comes from the JSON",
                 column.value
             ));
-            return Err(fault
-                .at(&column.at)
-                .help("name a column of the schema that is neither metadata nor computed"));
+            let help = "name a column of the schema that is neither metadata nor computed";
+            return Err(Box::new(fault.at(&column.at).help(help)));
         }
     }
     query_source.set_timestamp_unit(match source.timestamp_unit {

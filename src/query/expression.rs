@@ -204,10 +204,10 @@ fn connective(
     let mut column = Column::of(SqlType::Boolean, Values::Boolean(vec![!decides; len]));
     column.nulls = vec![false; len];
     let Values::Boolean(values) = &mut column.values else { return column };
-    for row in 0..len {
+    for (row, (value, is_null)) in values.iter_mut().zip(&mut column.nulls).enumerate() {
         let right_decides = !right.is_null(row) && right_values.get(row) == decides;
-        values[row] = if is_decided(row) || right_decides { decides } else { !decides };
-        column.nulls[row] = !is_decided(row) && !right_decides && (left.is_null(row) || right.is_null(row));
+        *value = if is_decided(row) || right_decides { decides } else { !decides };
+        *is_null = !is_decided(row) && !right_decides && (left.is_null(row) || right.is_null(row));
     }
     column
 }

@@ -11,7 +11,7 @@ use super::expression::{Case, Expression, Node};
 use super::field::{Field, TimeAttribute, find};
 use super::function::arithmetic::{ArithmeticOp, binary, negation};
 use super::function::comparison::{ComparisonOp, comparison};
-use super::function::{self, LikePattern, ScalarFunction, TimeUnit};
+use super::function::{self, LikePattern, ScalarFunction, TimeUnit, check_date_format};
 use super::interval;
 use super::row_batch::RowBatch;
 use super::sql_type::SqlType;
@@ -19,10 +19,6 @@ use super::vector::Failures;
 
 /// Elements an `IN (…)` may list.
 const IN_LIST_MAX: usize = 1_024;
-/// Names of functions that look at more than one row, for messages.
-pub(super) const AGGREGATES: &str =
-    "COUNT, SUM, AVG, MIN, MAX, STDDEV, VAR_POP, FIRST_VALUE, LAST_VALUE and others";
-
 /// What stands for an expression of the text, when something was computed before: a group key, an aggregate.
 pub(super) trait Bindings {
     /// What stands for `expression`, which is whole in the text.
@@ -685,6 +681,12 @@ fn apply(
     arguments: Vec<Expression>,
     text: String,
 ) -> Result<Expression, QueryError> {
+    // What is wrong with a pattern that never changes is said now, not for each row.
+    if function.name == "DATE_FORMAT"
+        && let [_, Expression { node: Node::Literal(Datum::String(pattern)), .. }] = arguments.as_slice()
+    {
+        check_date_format(pattern).map_err(QueryError::new)?;
+    }
     let arguments = arguments
         .into_iter()
         .zip(&function.arguments)

@@ -37,6 +37,7 @@ pub(crate) const TIMESTAMP_MAX_MS: i64 = 253_402_300_799_999;
 /// Bytes of the longest text of a timestamp: a sign, nine digits of the year, and the rest.
 const TEXT_BYTES_MAX: usize = 30;
 /// Bytes of the text of a timestamp in the years 0000 to 9999.
+#[cfg(test)]
 const TEXT_BYTES: usize = 24;
 
 /// Why a text is no timestamp.

@@ -28,20 +28,20 @@ const RESERVED_LINE: RejectCause = RejectCause::new("reserved-line");
 
 /// A file to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileLines {
+pub(crate) struct FileLines {
     path: PathBuf,
     line_bytes_max: usize,
 }
 
 impl FileLines {
     /// The lines of the file at `path`.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), line_bytes_max: LINE_BYTES_MAX }
     }
 
     /// Sets the longest line in bytes, without its end. Longer ones are skipped and counted. Default 64 KiB.
     #[must_use]
-    pub fn line_bytes_max(mut self, bytes: usize) -> Self {
+    pub(crate) fn line_bytes_max(mut self, bytes: usize) -> Self {
         self.line_bytes_max = bytes;
         self
     }

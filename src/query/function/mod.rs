@@ -31,6 +31,7 @@ pub(crate) use kernel::TEXT_BYTES_MAX;
 pub(crate) use like::{LikePattern, like};
 pub(crate) use registry::{ScalarFunction, all, did_you_mean, resolve, widens};
 pub(crate) use time::{ceil_timestamp, extract, floor_timestamp, timestamp_add, timestamp_difference};
+pub(crate) use time_format::check_date_format;
 
 #[cfg(test)]
 mod arithmetic_tests;

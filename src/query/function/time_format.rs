@@ -70,31 +70,20 @@ fn digits(to: &mut String, number: i64, least: usize) {
     to.push_str(text);
 }
 
-/// A pattern of `DATE_FORMAT`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DateFormat<'a>(&'a str);
-
-impl<'a> DateFormat<'a> {
-    /// # Errors
-    /// A text for the user: the pattern has letters that mean nothing here.
-    pub(crate) fn new(pattern: &'a str) -> Result<Self, String> {
-        if pattern.len() > PATTERN_BYTES_MAX {
-            return Err(format!("a DATE_FORMAT pattern is at most {PATTERN_BYTES_MAX} bytes"));
-        }
-        write_pattern(&mut String::new(), pattern, 0)
-            .map_err(|letters| {
-                format!(
-                    "DATE_FORMAT does not know {letters:?} in {pattern:?}; it knows yyyy, MM, M, dd, d, HH, H, mm, m, \
-                     ss, s, SSS, and text in single quotes"
-                )
-            })
-            .map(|()| Self(pattern))
+/// Checks a pattern of `DATE_FORMAT`.
+///
+/// # Errors
+/// A text for the user: the pattern has letters that mean nothing here.
+pub(crate) fn check_date_format(pattern: &str) -> Result<(), String> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(format!("a DATE_FORMAT pattern is at most {PATTERN_BYTES_MAX} bytes"));
     }
-
-    /// Appends a timestamp in this format.
-    pub(crate) fn write(self, to: &mut String, timestamp: i64) {
-        write_pattern(to, self.0, timestamp).expect("the pattern was checked when the format was made");
-    }
+    write_pattern(&mut String::new(), pattern, 0).map_err(|letters| {
+        format!(
+            "DATE_FORMAT does not know {letters:?} in {pattern:?}; it knows yyyy, MM, M, dd, d, HH, H, mm, m, \
+             ss, s, SSS, and text in single quotes"
+        )
+    })
 }
 
 /// Appends a timestamp in the format of a pattern that is checked here.
@@ -177,10 +166,12 @@ mod tests {
 
     #[test]
     fn patterns_are_checked() {
-        let format = DateFormat::new("yyyy-MM-dd'T'HH:mm:ss.SSS'''Z' d/M").unwrap();
-        assert_eq!(written(|to| format.write(to, 86_400_005)), "1970-01-02T00:00:00.005'Z 2/1");
-        assert!(DateFormat::new("EEE, dd").unwrap_err().contains("EEE"));
-        assert!(DateFormat::new("yyyy 'open").unwrap_err().contains("'open"));
-        assert!(DateFormat::new("yyyyMMddMMM").unwrap_err().contains("MMM"));
+        let pattern = "yyyy-MM-dd'T'HH:mm:ss.SSS'''Z' d/M";
+        check_date_format(pattern).unwrap();
+        let text = written(|to| format_timestamp(to, pattern, 86_400_005).unwrap());
+        assert_eq!(text, "1970-01-02T00:00:00.005'Z 2/1");
+        assert!(check_date_format("EEE, dd").unwrap_err().contains("EEE"));
+        assert!(check_date_format("yyyy 'open").unwrap_err().contains("'open"));
+        assert!(check_date_format("yyyyMMddMMM").unwrap_err().contains("MMM"));
     }
 }
