@@ -18,8 +18,8 @@ pub use diagnostics::Diagnostics;
 pub(crate) use diagnostics::{Diagnostic, TextError};
 pub(crate) use directory::data_directory;
 pub(crate) use job::{
-    Branch, JobConfig, Located, QueryConfig, SinkConfig, SinkConnector, SinkFormat, SourceConfig,
-    SourceConnector, SourceFormat, Template, TemplatePart, TimestampUnit, load_job,
+    Branch, JobConfig, Located, QueryConfig, SinkConnector, SinkFormat, SourceConfig, SourceConnector,
+    SourceFormat, Template, TemplatePart, TimestampUnit, load_job,
 };
 pub use units::{ByteSize, Interval, UnitError};
 

@@ -39,7 +39,6 @@ mod vector;
 mod windows;
 
 pub(crate) use error::QueryError;
-pub(crate) use field::Field;
 pub(crate) use format::{CsvFormat, FieldPath, Format, OutputFormat, TimestampUnit};
 pub(crate) use job::{JobPart, QueryJob, QueryOptions, QuerySink, QueryText};
 pub(crate) use schema::Schema;

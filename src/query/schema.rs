@@ -202,13 +202,13 @@ impl Builder<'_> {
                 key_place = self.text.range(parser.peek_token_ref().span);
                 key = parser.parse_literal_string().map_err(|error| failed(parser, &error))?;
             }
-            parser.parse_one_of_keywords(&[Keyword::VIRTUAL]);
+            let _is_virtual = parser.parse_keyword(Keyword::VIRTUAL);
             let metadata = metadata(&key, sql_type).map_err(|error| error.at(key_place))?;
             origin = Origin::Metadata(metadata);
         }
         let is_required = parser.parse_keywords(&[Keyword::NOT, Keyword::NULL]);
         if !is_required {
-            parser.parse_one_of_keywords(&[Keyword::NULL]);
+            let _may_be_null = parser.parse_keyword(Keyword::NULL);
         }
         self.columns.push(SchemaColumn { name, sql_type, origin, is_required });
         Ok(())
