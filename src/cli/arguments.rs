@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::check::{CheckArguments, ExplainArguments};
+use super::completions::CompletionsArguments;
 use super::dry_run::TestArguments;
 use super::outbox::OutboxCommand;
 use super::publish::PublishArguments;
@@ -57,6 +58,12 @@ pub enum Command {
 
     /// List the functions and aggregates of queries
     Functions,
+
+    /// Print the script that completes this program's arguments in a shell
+    Completions(CompletionsArguments),
+
+    /// Print the manual page
+    Man,
 
     /// Show the plan of a query of a job file
     Explain(ExplainArguments),

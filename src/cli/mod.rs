@@ -5,6 +5,7 @@ mod archive;
 mod arguments;
 mod check;
 mod checkpoint;
+mod completions;
 mod demo;
 mod dry_run;
 mod exit_code;
@@ -42,6 +43,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => check::explain(&arguments),
+        Command::Completions(arguments) => completions::completions(&arguments),
+        Command::Man => completions::man(),
         Command::Functions => functions::run(),
         Command::Test(arguments) => dry_run::test(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),

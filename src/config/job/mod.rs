@@ -39,7 +39,7 @@ pub(crate) use document::Located;
 pub(crate) use file::JobFile;
 pub(crate) use file::load_job;
 pub(crate) use query::QueryConfig;
-pub(crate) use sink::{Branch, SinkConfig, SinkConnector, SinkFormat};
+pub(crate) use sink::{Branch, SinkConnector, SinkFormat};
 pub(crate) use source::{SourceConfig, SourceConnector, SourceFormat, TimestampUnit};
 pub(crate) use template::{Template, TemplatePart};
 pub(crate) use validated::JobConfig;
