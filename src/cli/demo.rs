@@ -23,6 +23,9 @@ use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
 use crate::state::KeyLimitPolicy;
 use crate::stream::{Environment, TextStream};
 
+/// Time between two pieces of the journal, unless said otherwise.
+const SHIP_JOURNAL_INTERVAL: Duration = Duration::from_secs(5);
+
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     logging::start(match (arguments.quiet, arguments.verbose) {
         (true, _) => LevelFilter::WARN,
@@ -112,6 +115,10 @@ fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
         RemoteSettings::new(address, device, trust(&arguments.archive)?).map_err(ArchiveError::from)?;
     if let Some(Interval(interval)) = arguments.remote_interval {
         remote.interval = interval;
+    }
+    if arguments.ship_journal {
+        let interval = arguments.ship_journal_interval.map(|interval| interval.0);
+        remote.ship_journal = Some(interval.unwrap_or(SHIP_JOURNAL_INTERVAL));
     }
     remote.retention = retention(&arguments.retention);
     let bytes = |size: ByteSize| size.0 as u64;
@@ -210,6 +217,7 @@ fn report(report: &JobReport) {
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
         shipped = report.shipping.shipped,
+        journal_pieces = report.shipping.journal_pieces,
         unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
         clock_jumps = report.clock_jumps,
         keys_evicted = report.keys_evicted,

@@ -76,7 +76,7 @@ pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub use remote::RemoteSettings;
-pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_lost};
+pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_journal, report_lost};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};
