@@ -11,24 +11,23 @@ demo: tools broker-tools
 	examples/restore_demo.sh $(TARGET)/release/tidegate
 	examples/mqtt_demo.sh $(TARGET)/release/tidegate
 
-# The tests have all remotes built in; the program that users build has those of the default features. What could not be
-# tested on this machine is said and counted at the end.
+# What could not be tested on this machine is said and counted at the end.
 test: tools power-tools clock-tools remote-tools broker-tools
 	@mkdir -p $(TARGET) && : > $(TARGET)/skipped
-	TIDEGATE_SKIPPED="$(abspath $(TARGET))/skipped" $(BUILD) test --locked --features remotes --lib --bins --tests --examples
-	$(BUILD) test --locked --features remotes --doc
+	TIDEGATE_SKIPPED="$(abspath $(TARGET))/skipped" $(BUILD) test --locked --lib --bins --tests --examples
+	$(BUILD) test --locked --doc
 	@sort -u $(TARGET)/skipped; echo "$$(wc -l < $(TARGET)/skipped) scenarios were skipped"
 
 lint: tools
 	$(CARGO) fmt --check
-	$(BUILD) clippy --locked --all-targets --features remotes -- -D warnings
+	$(BUILD) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --locked --no-deps --document-private-items
 
 bench: tools broker-tools remote-tools
 	$(BUILD) bench --locked --bench running_average
 	$(BUILD) bench --locked --bench mqtt
 	$(BUILD) bench --locked --bench state
-	$(BUILD) bench --locked --features remote-webdav --bench remote
+	$(BUILD) bench --locked --bench remote
 
 # The key bombs at full size, 10,000,000 keys (sled: 1,000,000), each in a memory cgroup of 192 MiB. Needs root.
 stress: tools

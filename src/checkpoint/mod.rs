@@ -23,8 +23,8 @@ mod savepoint;
 mod spool;
 
 pub(crate) use archive::{
-    Archive, ChunkSizes, Fetched, MarkFile, Moment, Restorer, Shipping, ShippingPolicy, ShippingStart, Step,
-    Turn, Wanted, cut_uploads, files_of,
+    Archive, ChunkSizes, Fetched, JournalShipping, MarkFile, Moment, PieceListing, Replica, Restorer,
+    Shipping, ShippingPolicy, ShippingStart, Step, Turn, Wanted, cut_uploads, files_of,
 };
 pub use archive::{
     ArchiveCipher, ArchiveError, ArchiveKey, Backlog, Connectivity, Retention, ShippingStatus, Trust,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Manifest, PartEntry};
+use super::{CheckpointId, Manifest, PartEntry};
 use crate::runtime::Offset;
 
 /// How far a job had come.
@@ -42,6 +42,8 @@ struct Pinned {
     skipped: u64,
     /// Where the newest checkpoint offered is.
     reached: Option<Reached>,
+    /// The history it belongs to.
+    lineage: Option<CheckpointId>,
 }
 
 impl Pins {
@@ -53,6 +55,7 @@ impl Pins {
     pub(crate) fn offer(&self, manifest: &Manifest) {
         let mut pinned = self.pinned();
         pinned.reached = Some(Reached::of(manifest));
+        pinned.lineage = Some(manifest.lineage);
         if pinned.offered.replace(manifest.clone()).is_some() {
             pinned.skipped += 1;
         }
@@ -79,6 +82,11 @@ impl Pins {
     /// Where the newest checkpoint offered is.
     pub(crate) fn reached(&self) -> Option<Reached> {
         self.pinned().reached.clone()
+    }
+
+    /// The history the newest checkpoint offered belongs to.
+    pub(crate) fn lineage(&self) -> Option<CheckpointId> {
+        self.pinned().lineage
     }
 
     /// Number of checkpoints that were never taken because newer ones came.

@@ -486,6 +486,14 @@ pub struct DemoArguments {
     #[arg(long, value_name = "TIME", requires = "remote", help_heading = "Remote")]
     pub remote_interval: Option<Interval>,
 
+    /// Ship the journal too, as it grows: a lost device then loses seconds, not what came in since a checkpoint
+    #[arg(long, requires = "remote", help_heading = "Remote")]
+    pub ship_journal: bool,
+
+    /// Least time between two pieces of the journal that are shipped [default: 5s]
+    #[arg(long, value_name = "TIME", requires = "ship_journal", help_heading = "Remote")]
+    pub ship_journal_interval: Option<Interval>,
+
     /// What stays on the remote.
     #[command(flatten)]
     pub retention: RetentionArguments,

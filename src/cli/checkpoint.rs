@@ -13,7 +13,8 @@ use super::arguments::{CheckpointAction, CheckpointCommand};
 use super::running_average::JOB;
 use super::{archive, logging, ship};
 use crate::checkpoint::{
-    CheckpointError, CheckpointId, History, Manifest, MarkFile, Restorer, cut_uploads, files_of,
+    CheckpointError, CheckpointId, History, Manifest, MarkFile, PieceListing, Replica, Restorer, cut_uploads,
+    files_of,
 };
 use crate::disk::{Disk, RealDisk};
 use crate::remote::RemoteUri;
@@ -60,7 +61,7 @@ pub(super) fn run(command: &CheckpointCommand) -> anyhow::Result<()> {
                 let is_shipped = if is_shipped { "shipped" } else { "not shipped" };
                 line(manifest, &format!("  {new_bytes} bytes new  {is_shipped}"), false, &mut out)?;
             }
-            CheckpointAction::Show => show(manifest, command.json, &mut out)?,
+            CheckpointAction::Show => show(manifest, "", command.json, &mut out)?,
             CheckpointAction::Verify | CheckpointAction::Ship | CheckpointAction::Prune => {
                 let is_whole = history.contents(manifest.id).is_some();
                 damaged += usize::from(!is_whole);
@@ -123,17 +124,34 @@ pub(super) fn list_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: b
         };
         line(&shipped.checkpoint, &more, json, &mut out)?;
     }
+    if let Some(PieceListing { pieces, bytes, through }) = restorer(remote).list_journal()?
+        && id.is_none()
+    {
+        if json {
+            writeln!(out, r#"{{"journal_pieces":{pieces},"bytes":{bytes},"through":{through}}}"#)?;
+        } else {
+            writeln!(out, "journal  {pieces} pieces  {bytes} bytes  through batch {through}")?;
+        }
+    }
     Ok(())
 }
 
 fn show_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for (_, read) in restorer(remote).list()? {
+    let mut restorer = restorer(remote);
+    for (_, read) in restorer.list()? {
         let Ok(shipped) = read else { continue };
         if id.is_none_or(|id| id == shipped.checkpoint.id) {
-            show(&shipped.checkpoint, json, &mut out)?;
+            let journal = restorer.look_at_journal(&shipped)?;
+            let through = journal.as_ref().map(|journal| journal.reached.offset);
+            let more = through.map(|through| format!(r#","journal_through":{through}"#)).unwrap_or_default();
+            show(&shipped.checkpoint, &more, json, &mut out)?;
             if !json {
                 writeln!(out, "  chunks {}", shipped.manifest.chunks().count())?;
+            }
+            if let Some(Replica { reached, pieces, bytes, .. }) = journal.filter(|_| !json) {
+                let through = reached.offset;
+                writeln!(out, "  journal through batch {through}  {pieces} pieces  {bytes} bytes")?;
             }
         }
     }
@@ -176,6 +194,22 @@ fn verify_remote(remote: &OpenRemote, id: Option<CheckpointId>, json: bool) -> a
         damaged += usize::from(verified.is_err());
         verdict(shipped.checkpoint.id, verified.is_ok(), json, &mut out)?;
     }
+    if id.is_none() {
+        let (whole, pieces) = restorer.verify_journal()?;
+        for error in &pieces {
+            tracing::warn!(%error, "a piece of the journal is damaged");
+        }
+        let found = pieces.len();
+        if json && whole + found > 0 {
+            writeln!(out, r#"{{"journal_pieces":{},"damaged":{found}}}"#, whole + found)?;
+        } else if whole + found > 0 {
+            writeln!(out, "journal: {} pieces, {found} damaged", whole + found)?;
+        }
+        if found > 0 {
+            let address = remote.archive.store.address();
+            bail!("{damaged} checkpoints and {found} pieces of the journal at {address} are damaged");
+        }
+    }
     if damaged > 0 {
         bail!("{damaged} checkpoints at {} are damaged", remote.archive.store.address());
     }
@@ -201,7 +235,7 @@ fn line(manifest: &Manifest, more: &str, json: bool, out: &mut impl Write) -> an
     Ok(())
 }
 
-fn show(manifest: &Manifest, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
+fn show(manifest: &Manifest, more: &str, json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     if json {
         // Names of files are lower case letters, digits and `-._`; those of operators are quoted as text.
         let files = files_of(manifest).into_iter().map(|(name, (bytes, hash))| {
@@ -209,7 +243,7 @@ fn show(manifest: &Manifest, json: bool, out: &mut impl Write) -> anyhow::Result
             format!(r#"{{"name":"{name}","bytes":{bytes},"blake3":"{hash}"}}"#)
         });
         let files: Vec<String> = files.collect();
-        return line(manifest, &format!(r#","files":[{}]"#, files.join(",")), true, out);
+        return line(manifest, &format!(r#","files":[{}]{more}"#, files.join(",")), true, out);
     }
     line(manifest, "", false, out)?;
     for part in &manifest.parts {

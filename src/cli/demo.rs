@@ -24,6 +24,9 @@ use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
 use crate::state::KeyLimitPolicy;
 use crate::stream::{Environment, TextStream};
 
+/// Time between two pieces of the journal, unless said otherwise.
+const SHIP_JOURNAL_INTERVAL: Duration = Duration::from_secs(5);
+
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     logging::start(match (arguments.quiet, arguments.verbose) {
         (true, _) => LevelFilter::WARN,
@@ -113,6 +116,10 @@ fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
         RemoteSettings::new(address, device, trust(&arguments.archive)?).map_err(ArchiveError::from)?;
     if let Some(Interval(interval)) = arguments.remote_interval {
         remote.interval = interval;
+    }
+    if arguments.ship_journal {
+        let interval = arguments.ship_journal_interval.map(|interval| interval.0);
+        remote.ship_journal = Some(interval.unwrap_or(SHIP_JOURNAL_INTERVAL));
     }
     remote.retention = retention(&arguments.retention);
     let bytes = |size: ByteSize| size.0 as u64;

@@ -25,6 +25,7 @@ pub(super) fn report(report: &JobReport) {
         checkpoints = report.checkpoints_completed,
         checkpoints_failed = report.checkpoints_failed,
         shipped = report.shipping.shipped,
+        journal_pieces = report.shipping.journal_pieces,
         unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
         clock_jumps = report.clock_jumps,
         keys_evicted = report.keys_evicted,

@@ -11,9 +11,9 @@ use super::arguments::RestoreArguments;
 use super::progress::progress;
 use super::running_average::JOB;
 use super::{archive, checkpoint, logging};
-use crate::checkpoint::{CheckpointId, Restorer, Wanted};
+use crate::checkpoint::{CheckpointId, Fetched, Reached, Replica, Restorer, Wanted};
 use crate::disk::{Disk, RealDisk};
-use crate::runtime::{JobError, is_caused_by_full_disk, report_lost};
+use crate::runtime::{JobError, is_caused_by_full_disk, report_journal, report_lost};
 
 pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
     logging::start(LevelFilter::INFO);
@@ -32,13 +32,15 @@ pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
         || JobError::Configuration("the remote holds no checkpoint of this device and job".to_owned());
     if arguments.dry_run {
         let fetched = restorer.try_out(wanted, &mut *progress())?.ok_or_else(nothing)?;
+        report_journal(&fetched);
         report_lost(&fetched);
         let (manifest, checkpoint) = (&fetched.shipped.manifest, &fetched.shipped.checkpoint);
         let (id, generation, bytes) = (checkpoint.id, manifest.generation, checkpoint.state_bytes());
         let (offset, readings) = (checkpoint.offset, checkpoint.readings);
         writeln!(
             out,
-            "checkpoint {id} is whole: generation {generation}, {bytes} bytes, as of batch {offset}, after {readings} readings"
+            "checkpoint {id} is whole: generation {generation}, {bytes} bytes, as of batch {offset}, after {readings} readings{}",
+            carried_on(&fetched)
         )?;
         return Ok(());
     }
@@ -56,11 +58,25 @@ pub(super) fn run(arguments: &RestoreArguments) -> anyhow::Result<()> {
         }
     })?;
     let fetched = restored.ok_or_else(nothing)?;
+    report_journal(&fetched);
     report_lost(&fetched);
     let checkpoint = &fetched.shipped.checkpoint;
     let (id, offset, readings) = (checkpoint.id, checkpoint.offset, checkpoint.readings);
-    writeln!(out, "restored checkpoint {id} as of batch {offset}, after {readings} readings")?;
+    writeln!(
+        out,
+        "restored checkpoint {id} as of batch {offset}, after {readings} readings{}",
+        carried_on(&fetched)
+    )?;
     Ok(())
+}
+
+/// What of the journal goes with a checkpoint.
+fn carried_on(fetched: &Fetched) -> String {
+    let Some(journal) = &fetched.journal else { return String::new() };
+    let Replica { reached: Reached { offset, readings, .. }, pieces, bytes, .. } = journal;
+    format!(
+        "; the journal carries it on through batch {offset}, {readings} readings: {pieces} pieces, {bytes} bytes"
+    )
 }
 
 /// What a device did since is not mixed with what is restored.

@@ -41,6 +41,13 @@ pub(crate) trait Disk: Send + Sync + std::fmt::Debug {
     /// Opens a file for reading; also says its length in bytes.
     fn open(&self, path: &Path) -> io::Result<(Box<dyn Read + Send>, u64)>;
 
+    /// Opens a file for reading from byte `position` on.
+    fn open_at(&self, path: &Path, position: u64) -> io::Result<Box<dyn Read + Send>> {
+        let (mut file, _) = self.open(path)?;
+        io::copy(&mut file.by_ref().take(position), &mut io::sink())?;
+        Ok(file)
+    }
+
     /// Lets go of what is kept of a file in memory and is not still to be written, so that the next read asks the disk.
     fn drop_cache(&self, path: &Path) -> io::Result<()>;
 

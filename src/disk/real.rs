@@ -6,7 +6,7 @@
 )]
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -88,6 +88,12 @@ impl Disk for RealDisk {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         Ok((Box::new(file), length))
+    }
+
+    fn open_at(&self, path: &Path, position: u64) -> io::Result<Box<dyn Read + Send>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(position))?;
+        Ok(Box::new(file))
     }
 
     fn drop_cache(&self, path: &Path) -> io::Result<()> {

@@ -188,6 +188,16 @@ impl Origins {
     pub(crate) fn is_full(&self) -> bool {
         self.names.len() >= ORIGINS_MAX
     }
+
+    /// How many were met.
+    pub(crate) fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Forgets all but the first `count`.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.names.truncate(count);
+    }
 }
 
 /// Appends records of one segment.
@@ -315,6 +325,21 @@ impl<'a> RecordDecoder<'a> {
             seed,
             origins: Origins::default(),
         }
+    }
+
+    /// Goes on within a segment: `records` begins with a record, and `origins` are those of the records before it.
+    pub(crate) fn go_on(records: &'a [u8], header: &SegmentHeader, seed: u32, origins: Origins) -> Self {
+        Self { position: 0, origins, ..Self::new(records, header, seed) }
+    }
+
+    /// The origins of the records read.
+    pub(crate) fn into_origins(self) -> Origins {
+        self.origins
+    }
+
+    /// How many there are by now.
+    pub(crate) fn origin_count(&self) -> usize {
+        self.origins.len()
     }
 
     /// Byte behind the last valid record.

@@ -32,6 +32,12 @@ impl RemoteName {
         &self.0
     }
 
+    /// The last two segments.
+    pub(crate) fn parent_and_last(&self) -> Option<(&str, &str)> {
+        let (folders, last) = self.0.rsplit_once('/')?;
+        Some((folders.rsplit('/').next().unwrap_or_default(), last))
+    }
+
     /// The last segment.
     pub(crate) fn last(&self) -> &str {
         self.0.rsplit('/').next().unwrap_or_default()

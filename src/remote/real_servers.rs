@@ -50,3 +50,8 @@ fn sftp_conforms() {
 fn hdfs_conforms() {
     check(Kind::Hdfs);
 }
+
+#[test]
+fn webhdfs_conforms() {
+    check(Kind::WebHdfs);
+}

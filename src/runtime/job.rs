@@ -111,6 +111,9 @@ async fn launch(
     let sequencing = Sequencing::new(&settings, topology.sinks.len(), opened.start, journal_state);
     let memory = ProcessMemory::new(settings.memory_max, &opened.state);
     let sequencer = Sequencer::new(sequencing, Arc::clone(&metrics), durable_sender, memory).start();
+    if let Some(shipping) = &mut opened.shipping {
+        shipping.follow(&durable);
+    }
     let stop_timeout = opened.shipping.as_ref().map(|shipping| shipping.stop_timeout);
     let shipper = opened.shipping.map(|shipping| Shipper::new(shipping, Arc::clone(&metrics)).start());
     let coordinator = CheckpointCoordinator::new(CoordinatorStart {

@@ -78,7 +78,7 @@ pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub(crate) use memory::MEMORY_MIN;
 pub(crate) use remote::RETAINED_MAX as REMOTE_RETAINED_LIMIT;
 pub use remote::RemoteSettings;
-pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_lost};
+pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_journal, report_lost};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

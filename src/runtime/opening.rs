@@ -154,7 +154,9 @@ fn open_once(
     if contents.is_none()
         && settings.start == Start::NewestCheckpoint
         && let (Some(remote), Some(folder), Some(chosen)) = (&remote, &directory, &settings.remote)
-        && remote.restore(disk, folder, chosen, |contents| check_fits(topology, settings, disk, contents))?
+        && remote.restore(disk, folder, (chosen, settings.journal.is_some()), |contents| {
+            check_fits(topology, settings, disk, contents)
+        })?
     {
         store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
         contents = store.newest()?;

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
+use super::batch::Offset;
 use super::error::JobError;
 use crate::checkpoint::{
-    Archive, ChunkSizes, Contents, Fetched, Pins, Restorer, Retention, Shipping, ShippingPolicy,
-    ShippingStart, Step, Trust, UploadLimits, Verification, Wanted,
+    Archive, ChunkSizes, Contents, Fetched, JournalShipping, Pins, Restorer, Retention, Shipping,
+    ShippingPolicy, ShippingStart, Step, Trust, UploadLimits, Verification, Wanted,
 };
 use crate::disk::Disk;
+use crate::journal::ExcerptReader;
 use crate::remote::{IoRuntime, RemoteUri};
 
 /// How often a restore says how far it is.
@@ -17,6 +21,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Most checkpoints of each kind that are kept on a remote.
 pub(crate) const RETAINED_MAX: usize = 1000;
+
+/// Least time between two pieces of the journal.
+const SHIP_JOURNAL_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// Where completed checkpoints are shipped to, and how.
 #[derive(Debug, Clone)]
@@ -35,6 +42,9 @@ pub struct RemoteSettings {
     pub retention: Retention,
     /// How long a chunk stays that no checkpoint needs. Default 1 h.
     pub grace: Duration,
+    /// Least time from one piece of the journal that is shipped to the next, at least 100 ms; `None` ships none of it.
+    /// Default `None`.
+    pub ship_journal: Option<Duration>,
     /// How what was sent is looked at again. Default: it is read back.
     pub verification: Verification,
     /// Ship although another device has taken over this identity. Default: no.
@@ -61,6 +71,7 @@ impl RemoteSettings {
             interval: Duration::from_secs(10),
             retention: Retention::default(),
             grace: Duration::from_secs(3600),
+            ship_journal: None,
             verification: Verification::ReadBack,
             take_over: false,
             accept_rollback: false,
@@ -83,6 +94,11 @@ impl RemoteSettings {
         if daily.max(weekly) > RETAINED_MAX {
             return Err(format!("remote-retain-daily and -weekly must be at most {RETAINED_MAX}"));
         }
+        if let Some(interval) = self.ship_journal.filter(|interval| *interval < SHIP_JOURNAL_INTERVAL_MIN) {
+            return Err(format!(
+                "ship-journal-interval is {interval:?}; it must be at least {SHIP_JOURNAL_INTERVAL_MIN:?}"
+            ));
+        }
         if self.device.is_empty() || self.device.len() > 256 {
             return Err("the device's name on the remote must have 1 to 256 bytes".to_owned());
         }
@@ -101,6 +117,17 @@ pub(crate) struct OpenShipping {
     pub(crate) runtime: Arc<IoRuntime>,
     pub(crate) shipping: Box<Shipping>,
     pub(crate) stop_timeout: Duration,
+    /// What reads the journal, where that is shipped too, and how often.
+    pub(crate) journal: Option<(ExcerptReader, Duration)>,
+}
+
+impl OpenShipping {
+    /// Ships the journal too, where that is asked for, as far as it is durable.
+    pub(crate) fn follow(&mut self, durable: &watch::Receiver<Offset>) {
+        if let Some((reader, interval)) = self.journal.take() {
+            self.shipping.ship_journal(JournalShipping::new(reader, durable.clone(), interval));
+        }
+    }
 }
 
 impl OpenRemote {
@@ -123,12 +150,15 @@ impl OpenRemote {
         &self,
         disk: &Arc<dyn Disk>,
         directory: &Path,
-        settings: &RemoteSettings,
+        (settings, keeps_journal): (&RemoteSettings, bool),
         fits: impl FnOnce(&Contents) -> Result<(), JobError>,
     ) -> Result<bool, JobError> {
         let address = self.archive.store.address();
         tracing::info!(remote = address, "nothing to restore from here: looking on the remote");
         let mut restorer = Restorer::new(&self.archive, Arc::clone(disk), directory);
+        if !keeps_journal {
+            restorer = restorer.without_journal();
+        }
         let wanted = Wanted {
             id: None,
             accept_rollback: settings.accept_rollback,
@@ -141,12 +171,14 @@ impl OpenRemote {
         fits(&restorer.contents(&fetched).map_err(JobError::Remote)?)?;
         restorer.install(&fetched).map_err(JobError::Remote)?;
         let (manifest, checkpoint) = (&fetched.shipped.manifest, &fetched.shipped.checkpoint);
+        let restored = fetched.restored();
         tracing::warn!(
             remote = address, checkpoint = %checkpoint.id, generation = manifest.generation,
-            offset = %checkpoint.offset, readings = checkpoint.readings,
+            offset = %restored.offset, readings = restored.readings,
             "restored from the remote: what was taken in behind this batch and is not in the journal here is lost"
         );
-        for (client, lines) in &checkpoint.clients {
+        report_journal(&fetched);
+        for (client, lines) in &restored.clients {
             tracing::warn!(client, lines, "of this client, lines up to this one are in the restored state");
         }
         report_lost(&fetched);
@@ -183,7 +215,20 @@ impl OpenRemote {
             policy,
         };
         let shipping = Box::new(Shipping::new(start));
-        OpenShipping { runtime: self.runtime, shipping, stop_timeout: settings.stop_timeout }
+        let reader = |interval| (ExcerptReader::new(Arc::clone(disk), directory.join("journal")), interval);
+        let journal = settings.ship_journal.map(reader);
+        OpenShipping { runtime: self.runtime, shipping, stop_timeout: settings.stop_timeout, journal }
+    }
+}
+
+/// Says what of the journal is restored.
+pub(crate) fn report_journal(fetched: &Fetched) {
+    if let Some(journal) = &fetched.journal {
+        let offset = fetched.shipped.checkpoint.offset;
+        tracing::info!(
+            checkpointed = %offset, through = %journal.reached.offset, pieces = journal.pieces, bytes = journal.bytes,
+            "the journal on the remote carries the checkpoint on"
+        );
     }
 }
 
@@ -193,7 +238,7 @@ pub(crate) fn report_lost(fetched: &Fetched) {
     let Some(lost) = fetched.lost() else {
         tracing::info!(
             heard_ms,
-            "the remote knows of nothing behind this checkpoint; what came in later than this is not known"
+            "the remote knows of nothing behind what is restored; what came in later than this is not known"
         );
         return;
     };

@@ -275,6 +275,9 @@ impl Settings {
                 let advice = "a remote needs the backend file, sled or rocksdb";
                 return Err(format!("the memory backend keeps no files: {advice}"));
             }
+            if remote.ship_journal.is_some() && self.journal.is_none() {
+                return Err("ship-journal needs a journal: journal-sync must not be none".to_owned());
+            }
         }
         if self.checkpoint_interval < CHECKPOINT_INTERVAL_MIN {
             return Err(format!(

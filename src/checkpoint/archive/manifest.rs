@@ -42,6 +42,8 @@ pub(crate) struct ShippedManifest {
     pub(crate) reached: Reached,
     /// What chunks are packed on (see `base`); the first of each is the one at the chunk's own place.
     pub(crate) bases: Vec<Vec<PlainChunk>>,
+    /// The seal of the last piece of its history's journal that was on the remote when this was shipped.
+    pub(crate) journal: Option<[u8; 32]>,
 }
 
 /// A file of a checkpoint.
@@ -236,6 +238,7 @@ mod tests {
             ],
             reached: Reached { offset: Offset(40), readings: 9, clients: vec![("c".into(), 8)] },
             bases: vec![vec![PlainChunk { hash: [3; 32], bytes: 5 }]],
+            journal: Some([4; 32]),
         }
     }
 
@@ -268,7 +271,8 @@ mod tests {
         golden.push(0);
         golden.extend([40, 9, 1, 1, b'c', 8, 1, 1]);
         golden.extend([3; 32]);
-        golden.push(5);
+        golden.extend([5, 1]);
+        golden.extend([4; 32]);
         assert_eq!(postcard::to_stdvec(&manifest).unwrap(), golden);
         assert_eq!(decode(&manifest).unwrap().manifest, manifest);
     }

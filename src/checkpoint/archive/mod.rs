@@ -7,10 +7,11 @@
 //! | `manifest` | what a shipped checkpoint is made of |
 //! | `chunk`, `base` | how files are cut and packed |
 //! | `upload` | one checkpoint on its way |
+//! | `piece`, `journal_shipping` | the journal, shipped ahead of checkpoints |
 //! | `shipping` | the state machine around uploads: who ships, when, what comes next |
 //! | `pace`, `backoff`, `retention` | its plain decisions |
 //! | `catalogue` | reading what is there |
-//! | `restore` | the way back |
+//! | `restore`, `replica` | the way back: a checkpoint, and the journal that carries it on |
 //! | `mark` | what the device remembers |
 //!
 //! Invariants:
@@ -19,6 +20,9 @@
 //!   - nothing read from a remote is used before a seal or a hash has vouched for it, and no name from it becomes a path
 //!     before it was checked;
 //!   - the newest usable manifest wins: highest incarnation, then highest generation.
+//!
+//! A piece of the journal is written once too, but no manifest names it: it counts when it is chained to what a restore
+//! begins with.
 //!
 //! What a crash or a cut leaves behind, by step: a short or unnamed chunk (found out by its length or hash, used or
 //! removed later); a short manifest (its seal does not fit: passed over); an incarnation nobody uses (harmless).
@@ -33,11 +37,16 @@ mod catalogue;
 mod chunk;
 mod cipher;
 mod error;
+mod journal_shipping;
+#[cfg(test)]
+mod journal_tests;
 mod key;
 mod manifest;
 mod mark;
 mod pace;
 mod paths;
+mod piece;
+mod replica;
 mod restore;
 mod retention;
 mod sealed;
@@ -50,6 +59,7 @@ pub(crate) use catalogue::Archive;
 pub(crate) use chunk::ChunkSizes;
 pub use cipher::ArchiveCipher;
 pub use error::{ArchiveError, Unusable};
+pub(crate) use journal_shipping::JournalShipping;
 pub use key::{ArchiveKey, Trust};
 pub(crate) use manifest::files_of;
 pub(crate) use mark::MarkFile;
@@ -58,6 +68,7 @@ pub use pace::{UploadLimits, UploadWindow};
 pub(crate) use paths::ArchivePaths;
 #[cfg(test)]
 pub(crate) use paths::ManifestName;
+pub(crate) use replica::{PieceListing, Replica};
 pub(crate) use restore::{Fetched, Restorer, Step, Wanted, cut_uploads};
 pub use retention::Retention;
 pub use shipping::{Backlog, Connectivity, ShippingStatus};

@@ -6,11 +6,13 @@
 //!   manifests/<incarnation, 10 digits>-<generation, 20 digits>-<first 16 hex digits of the seal>
 //!   incarnations/<number, 10 digits>-<id, 32 hex digits>
 //!   claims/<number, 10 digits>                              the id of the incarnation that has this number
+//!   journal/<incarnation, 10 digits>/<segment, 20 digits>-<last batch, 20 digits>-<seal, 16>-<seal of the one before, 16>
 //! ```
 //!
 //! A device or job whose name is no segment (upper case, a blank) stands under its lower-case letters and a hash.
 
 use crate::remote::{RemoteName, is_segment};
+use crate::runtime::Offset;
 
 /// Number of hexadecimal digits of a seal in a manifest's name.
 const SEAL_DIGITS: usize = 16;
@@ -28,6 +30,20 @@ pub(crate) struct ManifestName {
     pub(crate) generation: u64,
     /// The first 8 bytes of its seal.
     pub(crate) seal: [u8; 8],
+}
+
+/// What the name of a piece of the journal says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PieceName {
+    pub(crate) incarnation: u32,
+    /// The last batch in it.
+    pub(crate) through: Offset,
+    /// Base offset of the segment it is of.
+    pub(crate) segment: Offset,
+    /// The first 8 bytes of its seal.
+    pub(crate) seal: [u8; 8],
+    /// Those of the piece it goes on behind; zeros for the first of a run.
+    pub(crate) previous: [u8; 8],
 }
 
 /// What an incarnation's name says.
@@ -96,6 +112,27 @@ impl ArchivePaths {
         self.root.join("claims").join(&format!("{number:010}"))
     }
 
+    pub(crate) fn journal(&self) -> RemoteName {
+        self.root.join("journal")
+    }
+
+    pub(crate) fn piece(&self, name: &PieceName) -> RemoteName {
+        let PieceName { incarnation, through, segment, seal, previous } = name;
+        let (seal, previous) = (hex(seal), hex(previous));
+        let last = format!("{:020}-{:020}-{seal}-{previous}", segment.0, through.0);
+        self.journal().join(&format!("{incarnation:010}")).join(&last)
+    }
+
+    pub(crate) fn piece_name(&self, name: &RemoteName) -> Option<PieceName> {
+        let (folder, last) = name.parent_and_last()?;
+        let mut fields = last.split('-');
+        let segment = Offset(fields.next()?.parse().ok()?);
+        let through = Offset(fields.next()?.parse().ok()?);
+        let (seal, previous) = (from_hex(fields.next()?)?, from_hex(fields.next()?)?);
+        let parsed = PieceName { incarnation: folder.parse().ok()?, through, segment, seal, previous };
+        (self.piece(&parsed) == *name).then_some(parsed)
+    }
+
     pub(crate) fn incarnation_of(&self, name: &RemoteName) -> Option<Incarnation> {
         let (number, id) = name.last().split_once('-')?;
         let parsed = Incarnation { number: number.parse().ok()?, id: from_hex(id)? };
@@ -105,10 +142,14 @@ impl ArchivePaths {
 
 impl ManifestName {
     pub(crate) fn new(incarnation: u32, generation: u64, seal: &blake3::Hash) -> Self {
-        let (first, _) =
-            seal.as_bytes().split_first_chunk::<{ SEAL_DIGITS / 2 }>().expect("a hash has 32 bytes");
-        Self { incarnation, generation, seal: *first }
+        Self { incarnation, generation, seal: beginning(seal.as_bytes()) }
     }
+}
+
+/// What of a seal stands in names.
+pub(super) fn beginning(seal: &[u8; 32]) -> [u8; SEAL_DIGITS / 2] {
+    let (first, _) = seal.split_first_chunk().expect("a hash has 32 bytes");
+    *first
 }
 
 /// A name as a segment of its own, the same for the same name.
@@ -162,6 +203,16 @@ mod tests {
         assert_eq!(paths.manifest_name(&name), Some(manifest));
         let incarnation = Incarnation { number: 4, id: [0xAB; 16] };
         assert_eq!(paths.incarnation_of(&paths.incarnation(&incarnation)), Some(incarnation));
+        let piece = PieceName {
+            incarnation: u32::MAX,
+            through: Offset(u64::MAX),
+            segment: Offset(u64::MAX),
+            seal: manifest.seal,
+            previous: [0; 8],
+        };
+        let name = paths.piece(&piece);
+        assert!(name.as_str().ends_with(&format!("-{seal}-0000000000000000")));
+        assert_eq!(paths.piece_name(&name), Some(piece));
     }
 
     #[test]
@@ -172,6 +223,7 @@ mod tests {
             assert_eq!(paths.manifest_name(&name), None, "{last}");
             assert_eq!(paths.incarnation_of(&name), None, "{last}");
             assert_eq!(paths.chunk_hash(&name), None, "{last}");
+            assert_eq!(paths.piece_name(&paths.journal().join("0000000001").join(last)), None, "{last}");
         }
         let hash = blake3::hash(b"x");
         let elsewhere = paths.chunks().join("zz").join(&hash.to_hex());

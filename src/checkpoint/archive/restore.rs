@@ -3,12 +3,14 @@
 //! Steps, and what a crash leaves behind:
 //!   1. files are fetched to `remote/incoming/`, chunk by chunk, each checked   → the next restore goes on where it broke off
 //!   2. every file is there and has the hash its checkpoint says; synced
-//!   3. the caller looks whether the state fits the job
-//!   4. they are moved to `parts/`, the directory synced                        → parts no manifest names
-//!   5. the checkpoint's manifest is written, synced, renamed                   → a completed checkpoint
-//!   6. the generation is remembered (see `mark`)
+//!   3. the journal that carries the checkpoint on is fetched there too (see `replica`), each time anew
+//!   4. the caller looks whether the state fits the job
+//!   5. they are moved to `parts/`, the directory synced                        → parts no manifest names
+//!   6. the journal takes the place of what is left of one here                 → segments that no checkpoint needs yet
+//!   7. the checkpoint's manifest is written, synced, renamed                   → a completed checkpoint
+//!   8. the generation is remembered (see `mark`)
 //!
-//! Up to step 3 nothing of the local state is touched: a disk that is full, a link that breaks or state that does not fit
+//! Up to step 4 nothing of the local state is touched: a disk that is full, a link that breaks or state that does not fit
 //! leaves it as it was. A file that is among the parts already and has the right hash is not fetched.
 //!
 //! A checkpoint that is damaged on the remote is passed over for the one before it, saying so.
@@ -26,6 +28,7 @@ use super::error::Unusable;
 use super::manifest::{PlainChunk, Shipped, ShippedChunk, ShippedFile, files_of};
 use super::mark::MarkFile;
 use super::paths::ManifestName;
+use super::replica::Replica;
 use super::{Archive, ArchiveError};
 use crate::checkpoint::part_file::{check_file, read_parts};
 use crate::checkpoint::{CheckpointId, Contents, Reached, Spool};
@@ -53,13 +56,15 @@ pub(crate) struct Wanted {
 #[derive(Debug)]
 pub(crate) struct Fetched {
     pub(crate) shipped: Shipped,
+    /// The journal that carries it on.
+    pub(crate) journal: Option<Replica>,
     /// How far the device that shipped had come, as far as the remote knows.
     pub(crate) reached: Reached,
     /// When that was, in milliseconds since 1970 by that device's clock.
     pub(crate) heard_ms: i64,
 }
 
-/// What the device that shipped had taken in behind a checkpoint, as far as the remote knows.
+/// What the device that shipped had taken in behind what is restored, as far as the remote knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Lost {
     /// First and last batch.
@@ -70,23 +75,53 @@ pub(crate) struct Lost {
 }
 
 impl Fetched {
-    /// What is lost with this checkpoint, unless a journal or the senders still have it.
+    /// How far what is restored goes: the checkpoint, and the journal behind it.
+    pub(crate) fn restored(&self) -> Reached {
+        let mut restored = Reached::of(&self.shipped.checkpoint);
+        if let Some(journal) = &self.journal {
+            let Reached { offset, readings, clients } = &journal.reached;
+            (restored.offset, restored.readings) = (*offset, *readings);
+            restored.clients = latest(&restored.clients, clients);
+        }
+        restored
+    }
+
+    /// What is lost with what is restored, unless a journal here or the senders still have it.
     pub(crate) fn lost(&self) -> Option<Lost> {
-        let checkpoint = &self.shipped.checkpoint;
-        if self.reached.offset <= checkpoint.offset {
+        let restored = self.restored();
+        if self.reached.offset <= restored.offset {
             return None;
         }
         let held = |client: &str| {
-            checkpoint.clients.iter().find(|(held, _)| held == client).map_or(0, |(_, lines)| *lines)
+            restored.clients.iter().find(|(held, _)| held == client).map_or(0, |(_, lines)| *lines)
         };
         let clients =
             self.reached.clients.iter().map(|(client, lines)| (client.clone(), held(client) + 1, *lines));
         Some(Lost {
-            batches: (checkpoint.offset.next(), self.reached.offset),
-            readings: self.reached.readings.saturating_sub(checkpoint.readings),
+            batches: (restored.offset.next(), self.reached.offset),
+            readings: self.reached.readings.saturating_sub(restored.readings),
             clients: clients.filter(|(_, from, through)| from <= through).collect(),
         })
     }
+}
+
+/// The last line of each client in either.
+pub(super) fn latest(left: &[(String, u64)], right: &[(String, u64)]) -> Vec<(String, u64)> {
+    let mut latest: std::collections::BTreeMap<String, u64> = left.iter().cloned().collect();
+    for (client, lines) in right {
+        let known = latest.entry(client.clone()).or_default();
+        *known = (*known).max(*lines);
+    }
+    latest.into_iter().collect()
+}
+
+/// Where what is read goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// To `remote/incoming/`.
+    Files,
+    /// It is only looked at.
+    Nothing,
 }
 
 /// How far a restore has come.
@@ -134,10 +169,12 @@ pub(crate) fn cut_uploads(entries: &[Entry]) -> BTreeSet<ManifestName> {
 
 /// Restores from one archive.
 pub(crate) struct Restorer<'a> {
-    archive: &'a Archive,
-    disk: Arc<dyn Disk>,
+    pub(super) archive: &'a Archive,
+    pub(super) disk: Arc<dyn Disk>,
     /// The job's folder.
-    directory: PathBuf,
+    pub(super) directory: PathBuf,
+    /// Whether the journal that carries a checkpoint on is fetched.
+    takes_journal: bool,
     backoff: Backoff,
     /// Bases of the chunks fetched last.
     unpacked: Unpacked,
@@ -152,10 +189,16 @@ impl<'a> Restorer<'a> {
             archive,
             disk,
             directory: directory.to_owned(),
+            takes_journal: true,
             backoff: Backoff::new(seed),
             unpacked: Unpacked::default(),
             pause: std::thread::sleep,
         }
+    }
+
+    /// For a job that keeps no journal.
+    pub(crate) fn without_journal(self) -> Self {
+        Self { takes_journal: false, ..self }
     }
 
     #[cfg(test)]
@@ -245,7 +288,7 @@ impl<'a> Restorer<'a> {
         wanted: Wanted,
         progress: &mut dyn FnMut(Step),
     ) -> Result<Option<Fetched>, ArchiveError> {
-        self.choose(wanted, &mut |restorer, shipped| restorer.fetch_files(shipped, progress))
+        self.choose(wanted, Keep::Files, &mut |restorer, shipped| restorer.fetch_files(shipped, progress))
     }
 
     /// Finds the checkpoint that would be restored, reading every byte of it; nothing is written.
@@ -257,7 +300,7 @@ impl<'a> Restorer<'a> {
         wanted: Wanted,
         progress: &mut dyn FnMut(Step),
     ) -> Result<Option<Fetched>, ArchiveError> {
-        self.choose(wanted, &mut |restorer, shipped| {
+        self.choose(wanted, Keep::Nothing, &mut |restorer, shipped| {
             progress(Step::Chosen { id: shipped.checkpoint.id, bytes: shipped.checkpoint.state_bytes() });
             restorer.verify(shipped, &mut |bytes| progress(Step::Fetched { bytes }))
         })
@@ -267,6 +310,7 @@ impl<'a> Restorer<'a> {
     fn choose(
         &mut self,
         wanted: Wanted,
+        keep: Keep,
         attempt: &mut dyn FnMut(&mut Self, &Shipped) -> Result<(), ArchiveError>,
     ) -> Result<Option<Fetched>, ArchiveError> {
         let mut last = None;
@@ -299,8 +343,21 @@ impl<'a> Restorer<'a> {
             match attempt(self, &shipped) {
                 Ok(()) => {
                     let own = || (Reached::of(&shipped.checkpoint), shipped.manifest.shipped_ms);
-                    let (reached, heard_ms) = farthest.unwrap_or_else(own);
-                    return Ok(Some(Fetched { shipped, reached, heard_ms }));
+                    let (mut reached, mut heard_ms) = farthest.unwrap_or_else(own);
+                    let mut journal = None;
+                    if self.takes_journal {
+                        let carried = self.carry_on(&shipped, keep)?;
+                        if let Some((farther, at_ms)) =
+                            carried.heard.filter(|(heard, _)| heard.offset > reached.offset)
+                        {
+                            let clients = latest(&reached.clients, &farther.clients);
+                            (reached, heard_ms) = (Reached { clients, ..farther }, at_ms);
+                        }
+                        journal = carried.replica;
+                        heard_ms =
+                            journal.as_ref().map_or(heard_ms, |journal| journal.heard_ms.max(heard_ms));
+                    }
+                    return Ok(Some(Fetched { shipped, journal, reached, heard_ms }));
                 }
                 Err(error @ ArchiveError::Unusable { .. }) => {
                     tracing::warn!(
@@ -389,7 +446,7 @@ impl<'a> Restorer<'a> {
         Err(ArchiveError::unusable(&self.archive.paths.manifests(), reason))
     }
 
-    fn incoming(&self) -> PathBuf {
+    pub(super) fn incoming(&self) -> PathBuf {
         self.directory.join("remote").join("incoming")
     }
 
@@ -442,7 +499,7 @@ impl<'a> Restorer<'a> {
     /// # Errors
     /// [`ArchiveError::Local`]; the next restore begins with what is there.
     pub(crate) fn install(&self, fetched: &Fetched) -> Result<(), ArchiveError> {
-        let Fetched { shipped, .. } = fetched;
+        let Fetched { shipped, journal, .. } = fetched;
         let (incoming, parts) = (self.incoming(), self.parts());
         self.disk.create_directory(&parts).map_err(local("create", &parts))?;
         for file in &shipped.manifest.files {
@@ -450,6 +507,9 @@ impl<'a> Restorer<'a> {
             self.disk.rename(&from, &to).map_err(local("move to its place", &from))?;
         }
         self.disk.sync_directory(&parts).map_err(local("sync", &parts))?;
+        if let Some(journal) = journal {
+            self.install_journal(journal, &shipped.checkpoint)?;
+        }
         Spool::adopt(&*self.disk, &self.directory, &shipped.checkpoint)
             .map_err(local("write the manifest in", &self.directory))?;
         // What an earlier attempt left of another checkpoint.
@@ -529,7 +589,10 @@ impl<'a> Restorer<'a> {
         unpacked.ok_or_else(|| ArchiveError::unusable(&name, Unusable::Damaged))
     }
 
-    fn retry<T>(&mut self, mut call: impl FnMut() -> Result<T, ArchiveError>) -> Result<T, ArchiveError> {
+    pub(super) fn retry<T>(
+        &mut self,
+        mut call: impl FnMut() -> Result<T, ArchiveError>,
+    ) -> Result<T, ArchiveError> {
         loop {
             match call() {
                 Err(error) if error.may_pass() && self.backoff.failures() + 1 < ATTEMPTS_MAX => {
@@ -546,7 +609,7 @@ impl<'a> Restorer<'a> {
     }
 }
 
-fn local(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
+pub(super) fn local(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     let path = path.to_owned();
     move |source| ArchiveError::Local { operation, path, source }
 }

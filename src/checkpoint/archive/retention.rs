@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::pace::DAY_MS;
-use super::paths::ManifestName;
+use super::paths::{ManifestName, PieceName};
+use crate::runtime::Offset;
 
 /// What is known of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// It names these chunks, and was shipped at this time in milliseconds since 1970.
-    Usable { chunks: BTreeSet<[u8; 32]>, shipped_ms: i64 },
+    /// It names these chunks, was shipped at this time in milliseconds since 1970, and is as of this batch.
+    Usable { chunks: BTreeSet<[u8; 32]>, shipped_ms: i64, offset: Offset },
     /// It can never be used.
     Useless,
     /// It is what a cut upload left, or the rest of one that was whole.
@@ -67,6 +68,34 @@ pub(crate) fn manifests_to_delete(
     outdated
 }
 
+/// The pieces of the journal that may go: those of segments that end before the batch behind the oldest of the newest
+/// checkpoints that stay; none that is newer than our own incarnation. What carries on a checkpoint that stays for its day
+/// or week goes too. `names` are newest first.
+pub(crate) fn pieces_to_delete(
+    pieces: &[PieceName],
+    names: &[ManifestName],
+    known: &BTreeMap<ManifestName, Known>,
+    retention: Retention,
+    incarnation: u32,
+) -> Vec<PieceName> {
+    if known.values().any(|known| *known == Known::Unknown) {
+        return Vec::new();
+    }
+    let offset = |name: &ManifestName| match known.get(name) {
+        Some(Known::Usable { offset, .. }) => Some(*offset),
+        _ => None,
+    };
+    let oldest = names.iter().filter_map(offset).take(retention.newest.max(1)).min();
+    let Some(needed) = oldest.map(Offset::next) else { return Vec::new() };
+    let first = pieces.iter().map(|piece| piece.segment).filter(|segment| *segment <= needed).max();
+    let is_outdated = |piece: &&PieceName| {
+        piece.through < needed
+            && first.is_some_and(|first| piece.segment < first)
+            && piece.incarnation <= incarnation
+    };
+    pieces.iter().filter(is_outdated).copied().collect()
+}
+
 /// Chunks that no manifest names, and since when that is so.
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
@@ -110,7 +139,37 @@ mod tests {
     }
 
     fn usable(chunks: &[u8]) -> Known {
-        Known::Usable { chunks: chunks.iter().map(|chunk| [*chunk; 32]).collect(), shipped_ms: 0 }
+        Known::Usable {
+            chunks: chunks.iter().map(|chunk| [*chunk; 32]).collect(),
+            shipped_ms: 0,
+            offset: Offset(0),
+        }
+    }
+
+    #[test]
+    fn pieces_go_with_their_segment() {
+        let piece = |incarnation, segment, through| PieceName {
+            incarnation,
+            through: Offset(through),
+            segment: Offset(segment),
+            seal: [0; 8],
+            previous: [0; 8],
+        };
+        let pieces = [piece(1, 1, 10), piece(1, 1, 20), piece(2, 21, 30), piece(2, 21, 50), piece(2, 51, 60)];
+        let names = [name(2, 3), name(2, 2), name(1, 1)];
+        let known = |offsets: [u64; 3]| -> BTreeMap<_, _> {
+            let usable =
+                |offset| Known::Usable { chunks: BTreeSet::new(), shipped_ms: 0, offset: Offset(offset) };
+            names.into_iter().zip(offsets.map(usable)).collect()
+        };
+        let gone = |offsets, kept, incarnation| {
+            pieces_to_delete(&pieces, &names, &known(offsets), newest(kept), incarnation)
+        };
+        assert_eq!(gone([40, 25, 19], 2, 2), pieces[..2], "the beginning of a segment stays");
+        assert_eq!(gone([40, 25, 19], 3, 2), [], "batch 20 carries on the oldest");
+        assert_eq!(gone([50, 25, 19], 1, 2), pieces[..4]);
+        assert_eq!(gone([50, 25, 19], 1, 1), pieces[..2], "a newer incarnation's stay");
+        assert_eq!(gone([99, 98, 97], 3, 2), pieces[..4], "the last segment stays");
     }
 
     fn newest(newest: usize) -> Retention {
@@ -123,7 +182,10 @@ mod tests {
         let names: Vec<ManifestName> = (1..=40).rev().map(|generation| name(1, generation)).collect();
         let at = |generation: u64| i64::try_from(generation - 1).unwrap() / 4 * DAY_MS + 5 * DAY_MS;
         let known = |name: &ManifestName| {
-            (*name, Known::Usable { chunks: BTreeSet::new(), shipped_ms: at(name.generation) })
+            (
+                *name,
+                Known::Usable { chunks: BTreeSet::new(), shipped_ms: at(name.generation), offset: Offset(0) },
+            )
         };
         let known: BTreeMap<_, _> = names.iter().map(known).collect();
         let kept = |retention: Retention| -> Vec<u64> {

@@ -3,7 +3,7 @@
 //! Layout, little-endian:
 //!   magic          [u8; 8]   // "TGSEALED"
 //!   version        u16       // 1
-//!   kind           u8        // 1 manifest, 2 incarnation
+//!   kind           u8        // 1 manifest, 2 incarnation, 3 piece of the journal
 //!   scheme         u8        // bit 0: 0 BLAKE3 without a key, 1 keyed BLAKE3; bit 1: the payload is encrypted (see `cipher`)
 //!   payload_bytes  u32       // as it is stored
 //!   payload        [u8; payload_bytes]
@@ -26,6 +26,7 @@ const SCHEME_ENCRYPTED: u8 = 2;
 pub(super) enum Kind {
     Manifest = 1,
     Incarnation = 2,
+    Piece = 3,
 }
 
 /// An object whose seal was found good.
@@ -40,7 +41,7 @@ pub(super) struct Opened<'a> {
 pub(super) fn seal(kind: Kind, payload: &[u8], trust: &Trust) -> (Vec<u8>, blake3::Hash) {
     let encrypted = trust.cipher.as_ref().map(|cipher| cipher.encrypt(payload, &[kind as u8]));
     let payload = encrypted.as_deref().unwrap_or(payload);
-    let payload_bytes = u32::try_from(payload.len()).expect("payloads are below 64 MiB");
+    let payload_bytes = u32::try_from(payload.len()).expect("payloads are below 128 MiB");
     let mut bytes = Vec::with_capacity(PREFIX_BYTES + payload.len() + SEAL_BYTES);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());

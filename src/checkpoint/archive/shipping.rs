@@ -7,6 +7,9 @@
 //!   any  ─ a newer incarnation is there ─▶ fenced, for the process's life
 //! ```
 //!
+//! With the journal, pieces of it go in between: after each of them one step of the above, where there is one, so that
+//! neither starves the other.
+//!
 //! An error leaves the step to be tried again after a backoff. A checkpoint that is offered while another is uploaded
 //! waits; of several that wait the newest wins.
 
@@ -19,16 +22,19 @@ use super::backoff::Backoff;
 use super::base::{BaseFolder, Previous};
 use super::catalogue::Claim;
 use super::chunk::ChunkSizes;
+use super::journal_shipping::{JournalShipping, OwnManifest};
 use super::manifest::{PlainChunk, ShippedChunk, ShippedManifest};
 use super::mark::{Mark, MarkFile};
 use super::pace::{Moment, Pace, Pause, UploadLimits};
-use super::paths::{Incarnation, ManifestName};
-use super::retention::{Garbage, Known, Retention, manifests_to_delete};
+use super::paths::{Incarnation, ManifestName, PieceName};
+use super::retention::{Garbage, Known, Retention, manifests_to_delete, pieces_to_delete};
 use super::upload::{Advance, ChunkIndex, Cutter, Upload, Verification};
 use super::{Archive, ArchiveError, Unusable};
 use crate::checkpoint::{CheckpointId, Manifest, Pins, Reached};
 use crate::disk::Disk;
 use crate::mutants::Mutant;
+use crate::remote::RemoteError;
+use crate::runtime::Offset;
 
 /// Incarnations of its own that a device remembers.
 const INCARNATIONS_REMEMBERED: usize = 8;
@@ -104,6 +110,10 @@ pub struct ShippingStatus {
     pub newest: Option<CheckpointId>,
     /// Objects removed from the remote by this process.
     pub removed: u64,
+    /// Pieces of the journal shipped by this process.
+    pub journal_pieces: u64,
+    /// The last batch of the journal that is on the remote.
+    pub journal_through: Option<Offset>,
     /// What waits; `None` when everything completed is on the remote.
     pub backlog: Option<Backlog>,
 }
@@ -149,6 +159,7 @@ struct Publication {
     seal: blake3::Hash,
     manifest: ShippedManifest,
     id: CheckpointId,
+    offset: Offset,
     readings: u64,
 }
 
@@ -158,7 +169,21 @@ enum Work {
     Uploading(Box<Upload>),
     Publishing(Box<Publication>),
     Tidying,
-    Collecting(Vec<[u8; 32]>),
+    Collecting(Litter),
+}
+
+/// Objects that are removed.
+#[derive(Debug)]
+struct Litter {
+    pieces: Vec<PieceName>,
+    /// Hashes in the names of chunks.
+    chunks: Vec<[u8; 32]>,
+}
+
+impl Litter {
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.chunks.is_empty()
+    }
 }
 
 /// What a shipping begins with.
@@ -201,6 +226,14 @@ pub(crate) struct Shipping {
     /// Bytes sent that the mark does not count yet.
     uncounted_bytes: u64,
     status: ShippingStatus,
+    /// The journal, where that is shipped too.
+    journal: Option<JournalShipping>,
+    /// The newest manifest on the remote that belongs to the history here.
+    own: Option<OwnManifest>,
+    /// The last step was for the journal.
+    was_for_journal: bool,
+    /// Whether pieces of the journal are on the remote.
+    has_pieces: bool,
 }
 
 impl Shipping {
@@ -235,17 +268,35 @@ impl Shipping {
             failing: None,
             uncounted_bytes: 0,
             status: ShippingStatus::default(),
+            journal: None,
+            own: None,
+            was_for_journal: false,
+            // Until it was looked.
+            has_pieces: true,
         }
+    }
+
+    /// Ships the journal too.
+    pub(crate) fn ship_journal(&mut self, journal: JournalShipping) {
+        self.journal = Some(journal);
     }
 
     pub(crate) fn status(&self, now: Moment) -> ShippingStatus {
         let shipped = self.chain.as_ref().map_or(0, |chain| chain.readings);
+        let journaled = self.journal.as_ref().and_then(JournalShipping::reached);
+        let shipped = shipped.max(journaled.map_or(0, |(_, readings)| readings));
         let reached = self.pins.reached().map_or(0, |reached| reached.readings);
         let backlog = self.behind_since.map(|since| Backlog {
             readings: reached.saturating_sub(shipped),
             age: now.monotonic.saturating_sub(since),
         });
-        ShippingStatus { skipped: self.pins.skipped(), backlog, ..self.status.clone() }
+        ShippingStatus {
+            skipped: self.pins.skipped(),
+            backlog,
+            journal_pieces: self.journal.as_ref().map_or(0, JournalShipping::shipped),
+            journal_through: journaled.map(|(through, _)| through),
+            ..self.status.clone()
+        }
     }
 
     /// Looks for what can go from the remote next, whether or not something was shipped.
@@ -257,6 +308,9 @@ impl Shipping {
     /// Lets the next checkpoint begin without the interval's pause: the job ends.
     pub(crate) fn hurry(&mut self) {
         self.next_upload_at = Duration::ZERO;
+        if let Some(journal) = &mut self.journal {
+            journal.hurry();
+        }
     }
 
     /// What comes next.
@@ -267,22 +321,30 @@ impl Shipping {
         let has_work = !matches!(self.work, Work::Nothing);
         if !has_work && !self.pins.is_waiting() {
             self.behind_since = None;
-            return Turn::Idle;
-        }
-        if !matches!(self.work, Work::Tidying | Work::Collecting(_)) || self.pins.is_waiting() {
+        } else if !matches!(self.work, Work::Tidying | Work::Collecting(_)) || self.pins.is_waiting() {
             self.behind_since.get_or_insert(now.monotonic);
         }
+        let journal_at = self.journal.as_ref().map(|journal| journal.due_at(now.monotonic));
+        let Some(due_at) = self.work_at().into_iter().chain(journal_at).min() else { return Turn::Idle };
         if let Some(at) = self.retry_at.filter(|at| now.monotonic < *at) {
             return Turn::WaitUntil(at);
         }
-        if !has_work && now.monotonic < self.next_upload_at {
-            return Turn::WaitUntil(self.next_upload_at);
+        if now.monotonic < due_at {
+            return Turn::WaitUntil(due_at);
         }
         if let Some((pause, why)) = self.pace.pause(now) {
             self.paused(why);
             return Turn::WaitUntil(now.monotonic + pause);
         }
         Turn::Step
+    }
+
+    /// When there is something to do for checkpoints, if there is.
+    fn work_at(&self) -> Option<Duration> {
+        match self.work {
+            Work::Nothing => self.pins.is_waiting().then_some(self.next_upload_at),
+            _ => Some(Duration::ZERO),
+        }
     }
 
     fn paused(&mut self, why: Pause) {
@@ -303,6 +365,10 @@ impl Shipping {
         let outcome = self.try_step(now);
         if let Work::Uploading(upload) = &mut self.work {
             let sent_bytes = upload.take_sent_bytes();
+            self.count_sent(sent_bytes, now);
+        }
+        if let Some(journal) = &mut self.journal {
+            let sent_bytes = journal.take_sent_bytes();
             self.count_sent(sent_bytes, now);
         }
         match outcome {
@@ -393,6 +459,16 @@ impl Shipping {
             self.index = Some(ChunkIndex::load(&self.archive)?);
             return Ok(());
         }
+        let is_due = |at: Option<Duration>| at.is_some_and(|at| at <= now.monotonic);
+        let is_work_due = is_due(self.work_at());
+        let is_journal_due = is_due(self.journal.as_ref().map(|journal| journal.due_at(now.monotonic)));
+        self.was_for_journal = is_journal_due && !(is_work_due && self.was_for_journal);
+        if self.was_for_journal {
+            return self.ship_piece(incarnation, now);
+        }
+        if !is_work_due {
+            return Ok(());
+        }
         match &mut self.work {
             Work::Nothing => self.begin(),
             Work::Uploading(_) => self.upload(incarnation, now)?,
@@ -400,6 +476,22 @@ impl Shipping {
             Work::Tidying => self.tidy(incarnation, now)?,
             Work::Collecting(_) => self.collect(incarnation)?,
         }
+        Ok(())
+    }
+
+    /// Ships a piece of the journal, or finds that there is none.
+    fn ship_piece(&mut self, incarnation: Incarnation, now: Moment) -> Result<(), ArchiveError> {
+        let wants_fence = self.journal.as_ref().is_some_and(|journal| journal.wants_fence(now.monotonic));
+        if wants_fence && !self.check_fence(incarnation)? {
+            return Ok(());
+        }
+        let history = (self.own, self.pins.lineage());
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        if wants_fence {
+            journal.fence_checked(now.monotonic);
+        }
+        journal.step(&self.archive, incarnation, history, now)?;
+        self.has_pieces |= journal.shipped() > 0;
         Ok(())
     }
 
@@ -524,7 +616,11 @@ impl Shipping {
     /// Takes the checkpoint that waits, unless it is on the remote already.
     fn begin(&mut self) {
         let Some(checkpoint) = self.pins.take() else { return };
-        if self.chain.as_ref().is_some_and(|chain| chain.checkpoint == checkpoint.encode()) {
+        if let Some(chain) = &self.chain
+            && let Some(seal) = chain.previous
+            && chain.checkpoint == checkpoint.encode()
+        {
+            self.own = Some(OwnManifest { seal, offset: checkpoint.offset, readings: checkpoint.readings });
             return self.pins.release();
         }
         let previous = self.chain.as_ref().and_then(|chain| {
@@ -566,11 +662,12 @@ impl Shipping {
             files,
             bases,
             reached: self.pins.reached().unwrap_or_else(|| Reached::of(&checkpoint)),
+            journal: self.journal.as_ref().and_then(JournalShipping::tip_seal),
         };
         let (bytes, seal) = manifest.encode(&self.archive.trust);
         let name = ManifestName::new(incarnation.number, manifest.generation, &seal);
-        let publication =
-            Publication { name, bytes, seal, manifest, id: checkpoint.id, readings: checkpoint.readings };
+        let (id, offset, readings) = (checkpoint.id, checkpoint.offset, checkpoint.readings);
+        let publication = Publication { name, bytes, seal, manifest, id, offset, readings };
         self.work = Work::Publishing(Box::new(publication));
         self.count_sent(sent_bytes, now);
         Ok(())
@@ -586,12 +683,13 @@ impl Shipping {
             return Ok(());
         };
         self.pins.release();
-        let Publication { name, bytes, seal, manifest, id, readings } = *publication;
+        let Publication { name, bytes, seal, manifest, id, offset, readings } = *publication;
         self.count_sent(bytes.len() as u64, now);
         let packing = self.archive.packing();
         let chunks = manifest.objects(&packing).collect();
         self.bases.retain(&bases_in(&manifest));
-        self.known.insert(name, Known::Usable { chunks, shipped_ms: manifest.shipped_ms });
+        self.known.insert(name, Known::Usable { chunks, shipped_ms: manifest.shipped_ms, offset });
+        self.own = Some(OwnManifest { seal: *seal.as_bytes(), offset, readings });
         let generation = manifest.generation;
         self.chain = Some(Chain {
             generation,
@@ -624,6 +722,7 @@ impl Shipping {
                     Ok(shipped) => Known::Usable {
                         chunks: shipped.objects().collect(),
                         shipped_ms: shipped.manifest.shipped_ms,
+                        offset: shipped.checkpoint.offset,
                     },
                     Err(ArchiveError::Unusable { reason: Unusable::Version(_), .. }) => Known::Unknown,
                     Err(ArchiveError::Unusable { reason: Unusable::Torn, .. }) => Known::Torn,
@@ -646,18 +745,40 @@ impl Shipping {
         if !is_all {
             return Ok(());
         }
+        let mut litter = Litter { pieces: self.outdated_pieces(&names, incarnation)?, chunks: Vec::new() };
         self.work = Work::Nothing;
         let is_due = |at: Duration| now.monotonic.saturating_sub(at) >= self.policy.grace / 4;
         if self.collected_at.is_none_or(is_due) {
             self.collected_at = Some(now.monotonic);
             self.drop_incarnations(incarnation)?;
             let index = ChunkIndex::load(&self.archive)?;
-            let garbage = self.garbage.observe(index.hashes(), &self.known, now.monotonic, self.policy.grace);
-            if !garbage.is_empty() {
-                self.work = Work::Collecting(garbage);
-            }
+            litter.chunks =
+                self.garbage.observe(index.hashes(), &self.known, now.monotonic, self.policy.grace);
+        }
+        if !litter.is_empty() {
+            self.work = Work::Collecting(litter);
         }
         Ok(())
+    }
+
+    /// The pieces of the journal that carry on no checkpoint that stays.
+    fn outdated_pieces(
+        &mut self,
+        names: &[ManifestName],
+        incarnation: Incarnation,
+    ) -> Result<Vec<PieceName>, ArchiveError> {
+        if !self.has_pieces {
+            return Ok(Vec::new());
+        }
+        let pieces: Vec<PieceName> = match self.archive.pieces() {
+            Err(error @ RemoteError::TooMany { .. }) => {
+                tracing::warn!(%error, "the journal on the remote is not tidied");
+                return Ok(Vec::new());
+            }
+            pieces => pieces?.into_iter().map(|(name, _)| name).collect(),
+        };
+        self.has_pieces = !pieces.is_empty();
+        Ok(pieces_to_delete(&pieces, names, &self.known, self.policy.retention, incarnation.number))
     }
 
     fn drop_incarnations(&self, own: Incarnation) -> Result<(), ArchiveError> {
@@ -674,18 +795,24 @@ impl Shipping {
         if !self.check_fence(incarnation)? {
             return Ok(());
         }
-        let (Work::Collecting(garbage), Some(index)) = (&mut self.work, &mut self.index) else {
+        let (Work::Collecting(litter), Some(index)) = (&mut self.work, &mut self.index) else {
             return Ok(());
         };
         for _ in 0..DELETED_IN_STEP_MAX {
-            let Some(hash) = garbage.last() else { break };
+            if let Some(name) = litter.pieces.last() {
+                self.archive.store.delete(&self.archive.paths.piece(name))?;
+                self.status.removed += 1;
+                litter.pieces.pop();
+                continue;
+            }
+            let Some(hash) = litter.chunks.last() else { break };
             // Forgotten first: were its deletion not to be seen, it would be sent again.
             index.forget(hash);
             self.archive.store.delete(&self.archive.paths.chunk(&blake3::Hash::from_bytes(*hash)))?;
             self.status.removed += 1;
-            garbage.pop();
+            litter.chunks.pop();
         }
-        if garbage.is_empty() {
+        if litter.is_empty() {
             self.work = Work::Nothing;
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::remote::{Fault, MemoryStore, RemoteName, RemoteStore};
 use crate::runtime::{Offset, Timestamp};
 use crate::state::GroupBytes;
 
-const UNSIGNED: Trust = Trust { key: None, allow_unsigned: true, cipher: None };
+pub(super) const UNSIGNED: Trust = Trust { key: None, allow_unsigned: true, cipher: None };
 
 /// A checkpoint with these parts.
 pub(super) fn checkpoint_of(id: u64, parts: &[(&str, &[u8])]) -> Manifest {
@@ -51,7 +51,7 @@ struct Device {
     now: Duration,
 }
 
-fn policy() -> ShippingPolicy {
+pub(super) fn policy() -> ShippingPolicy {
     ShippingPolicy {
         limits: UploadLimits::default(),
         interval: Duration::ZERO,
@@ -64,7 +64,7 @@ fn policy() -> ShippingPolicy {
     }
 }
 
-fn archive(store: &Arc<MemoryStore>) -> Archive {
+pub(super) fn archive(store: &Arc<MemoryStore>) -> Archive {
     Archive::new(Arc::clone(store) as Arc<dyn RemoteStore>, "device", "job", UNSIGNED)
 }
 
@@ -129,7 +129,7 @@ impl Device {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests make the files they look at")]
-fn write(path: &Path, bytes: &[u8]) {
+pub(super) fn write(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 

@@ -39,7 +39,12 @@ impl Device {
 
     /// The reference job, which ships every checkpoint.
     pub(crate) fn demo(&self) -> Demo {
-        let demo = self.place.demo_at(&self.place.data(), &self.remote);
+        self.demo_each("50ms")
+    }
+
+    /// The same with a checkpoint at that interval.
+    pub(crate) fn demo_each(&self, interval: &str) -> Demo {
+        let demo = self.place.demo_each(interval, &self.place.data(), &self.remote);
         demo.envs(self.environment.iter().cloned())
     }
 

@@ -50,10 +50,15 @@ impl RemotePlace {
 
     /// The device with another directory or remote.
     pub(crate) fn demo_at(&self, directory: &Path, remote: &str) -> Demo {
+        self.demo_each("50ms", directory, remote)
+    }
+
+    /// The same with a checkpoint at that interval.
+    pub(crate) fn demo_each(&self, interval: &str, directory: &Path, remote: &str) -> Demo {
         Demo::listen()
             .journaled("always")
             .checkpoint_dir(directory)
-            .args(["--interval", "50ms", "--remote-interval", "0s", "--remote", remote])
+            .args(["--interval", interval, "--remote-interval", "0s", "--remote", remote])
             .args(["--device", DEVICE, "--remote-key", &self.key()])
     }
 

@@ -25,46 +25,12 @@ impl Service for Hdfs {
     }
 
     fn prepare(&self, site: &Site) {
-        let (home, host) = (site.home.display(), site.address.ip());
         let [data_port, ipc_port] = site.more_ports;
-        let core =
-            [("fs.defaultFS", format!("hdfs://{}", site.address)), ("hadoop.tmp.dir", format!("{home}/tmp"))];
-        let hdfs = [
-            ("dfs.replication", "1".to_owned()),
-            // One user is all there is.
-            ("dfs.permissions.enabled", "false".to_owned()),
-            ("dfs.namenode.name.dir", format!("{home}/name")),
-            ("dfs.datanode.data.dir", format!("{home}/data")),
-            ("dfs.namenode.http-address", format!("{host}:0")),
-            ("dfs.datanode.address", format!("{host}:{data_port}")),
-            ("dfs.datanode.http.address", format!("{host}:0")),
-            ("dfs.datanode.ipc.address", format!("{host}:{ipc_port}")),
-            ("dfs.namenode.datanode.registration.ip-hostname-check", "false".to_owned()),
-            ("dfs.namenode.safemode.extension", "0".to_owned()),
-            // It is in use as soon as it has a data node.
-            ("dfs.namenode.safemode.min.datanodes", "1".to_owned()),
-            ("dfs.heartbeat.interval", "1".to_owned()),
-            // Temporary directories may be on a small disk.
-            ("dfs.datanode.du.reserved", "0".to_owned()),
-            ("dfs.namenode.resource.du.reserved", "0".to_owned()),
-            ("dfs.namenode.fs-limits.min-block-size", "0".to_owned()),
-        ];
-        let conf = site.home.join("conf");
-        write(&conf.join("core-site.xml"), &xml(&core));
-        write(&conf.join("hdfs-site.xml"), &xml(&hdfs));
-        write(&conf.join("log4j.properties"), LOGGING);
-        for application in ["hdfs", "datanode"] {
-            write(&conf.join(format!("webapps/{application}/WEB-INF/web.xml")), "<web-app/>\n");
-        }
-        let mut format = java(site, NAME_NODE);
-        format.args(["-format", "-force", "-nonInteractive"]);
-        format.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        let status = start_child(&mut format).and_then(|mut child| child.wait());
-        assert!(status.is_ok_and(|status| status.success()), "a name node cannot be formatted");
+        prepare(site, Ports { name_node: site.address.port(), http: 0, data: data_port, ipc: ipc_port });
     }
 
     fn commands(&self, site: &Site) -> Vec<Command> {
-        vec![java(site, NAME_NODE), java(site, DATA_NODE)]
+        nodes(site)
     }
 
     fn is_up(&self, _site: &Site, log: &str) -> bool {
@@ -84,6 +50,61 @@ impl Service for Hdfs {
         // Without Kerberos everybody is who they say.
         self.environment(site)
     }
+}
+
+/// The ports of both nodes; 0 is any.
+pub(super) struct Ports {
+    pub(super) name_node: u16,
+    /// Of the name node.
+    pub(super) http: u16,
+    pub(super) data: u16,
+    pub(super) ipc: u16,
+}
+
+/// Writes the configuration and formats the name node.
+pub(super) fn prepare(site: &Site, ports: Ports) {
+    let (home, host) = (site.home.display(), site.address.ip());
+    let Ports { name_node, http, data, ipc } = ports;
+    let core =
+        [("fs.defaultFS", format!("hdfs://{host}:{name_node}")), ("hadoop.tmp.dir", format!("{home}/tmp"))];
+    let hdfs = [
+        ("dfs.replication", "1".to_owned()),
+        // One user is all there is.
+        ("dfs.permissions.enabled", "false".to_owned()),
+        ("dfs.namenode.name.dir", format!("{home}/name")),
+        ("dfs.datanode.data.dir", format!("{home}/data")),
+        ("dfs.namenode.http-address", format!("{host}:{http}")),
+        ("dfs.datanode.hostname", host.to_string()),
+        ("dfs.datanode.address", format!("{host}:{data}")),
+        ("dfs.datanode.http.address", format!("{host}:0")),
+        ("dfs.datanode.ipc.address", format!("{host}:{ipc}")),
+        ("dfs.namenode.datanode.registration.ip-hostname-check", "false".to_owned()),
+        ("dfs.namenode.safemode.extension", "0".to_owned()),
+        // It is in use as soon as it has a data node.
+        ("dfs.namenode.safemode.min.datanodes", "1".to_owned()),
+        ("dfs.heartbeat.interval", "1".to_owned()),
+        // Temporary directories may be on a small disk.
+        ("dfs.datanode.du.reserved", "0".to_owned()),
+        ("dfs.namenode.resource.du.reserved", "0".to_owned()),
+        ("dfs.namenode.fs-limits.min-block-size", "0".to_owned()),
+    ];
+    let conf = site.home.join("conf");
+    write(&conf.join("core-site.xml"), &xml(&core));
+    write(&conf.join("hdfs-site.xml"), &xml(&hdfs));
+    write(&conf.join("log4j.properties"), LOGGING);
+    for application in ["hdfs", "datanode"] {
+        write(&conf.join(format!("webapps/{application}/WEB-INF/web.xml")), "<web-app/>\n");
+    }
+    let mut format = java(site, NAME_NODE);
+    format.args(["-format", "-force", "-nonInteractive"]);
+    format.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let status = start_child(&mut format).and_then(|mut child| child.wait());
+    assert!(status.is_ok_and(|status| status.success()), "a name node cannot be formatted");
+}
+
+/// The name node and the data node.
+pub(super) fn nodes(site: &Site) -> Vec<Command> {
+    vec![java(site, NAME_NODE), java(site, DATA_NODE)]
 }
 
 fn java(site: &Site, class: &str) -> Command {

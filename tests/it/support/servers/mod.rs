@@ -6,6 +6,7 @@
 //! | `webdav` | nginx with dav-ext, and a password |
 //! | `sftp` | OpenSSH's sshd, and a key |
 //! | `hdfs` | a name node and a data node of Apache Hadoop |
+//! | `webhdfs` | the same, by HTTP |
 //!
 //! Each has a free port and a temporary directory of its own, and keeps both when it is killed and started again.
 
@@ -14,6 +15,7 @@ mod process;
 mod s3;
 mod sftp;
 mod webdav;
+mod webhdfs;
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -39,6 +41,7 @@ pub(crate) enum Kind {
     WebDav,
     Sftp,
     Hdfs,
+    WebHdfs,
 }
 
 /// Where a server is.
@@ -88,6 +91,7 @@ impl Kind {
             Self::WebDav => &webdav::WebDav,
             Self::Sftp => &sftp::Sftp,
             Self::Hdfs => &hdfs::Hdfs,
+            Self::WebHdfs => &webhdfs::WebHdfs,
         }
     }
 }
