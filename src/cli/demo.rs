@@ -17,15 +17,13 @@ use super::{allocator, logging, mqtt, publish, signals};
 use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
-    Backend, Compression, JobError, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
+    Backend, Compression, JobError, JournalSettings, RemoteSettings, SHIP_JOURNAL_INTERVAL, Settings, Start,
+    StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
 use crate::state::KeyLimitPolicy;
 use crate::stream::{Environment, TextStream};
-
-/// Time between two pieces of the journal, unless said otherwise.
-const SHIP_JOURNAL_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     logging::start(match (arguments.quiet, arguments.verbose) {

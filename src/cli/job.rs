@@ -171,7 +171,8 @@ fn query_source(config: &JobConfig, source: &SourceConfig) -> Result<QuerySource
     };
     let mut query_source = QuerySource::new(name, schema, format(source.format));
     for (column, path) in &source.paths {
-        let refused = |message: String| Diagnostic::new(message).at(&path.at);
+        let refused =
+            |message: String| Diagnostic::new(message).at(&path.at).help("write a path as data.values[0].t");
         let parsed = FieldPath::parse(&path.value).map_err(refused)?;
         if !query_source.set_path(&column.value, parsed) {
             let fault = Diagnostic::new(format!(

@@ -11,7 +11,6 @@ mod dry_run;
 mod exit_code;
 mod functions;
 mod job;
-mod job_arguments;
 mod journal;
 mod logging;
 mod mqtt;

@@ -151,7 +151,8 @@ fn kind(name: &str, lengths: &[Expr], forms: &str) -> Result<WindowKind, QueryEr
 
 fn length(expression: &Expr) -> Result<i64, QueryError> {
     match expression {
-        Expr::Interval(interval) => interval::milliseconds(interval).map_err(QueryError::new),
+        Expr::Interval(interval) => interval::milliseconds(interval)
+            .map_err(|message| QueryError::new(message).help("write a length as INTERVAL '30' DAY")),
         other => Err(QueryError::new(format!("{other} is not an interval"))
             .help("write a length as INTERVAL '1' MINUTE")),
     }

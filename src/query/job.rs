@@ -27,6 +27,9 @@ use crate::source::frame::SourceIndex;
 use crate::state::StateTtl;
 use crate::stream::{Environment, StageSlot, Target, TopologyBuilder};
 
+/// What to do about a schema that does not go with its format.
+const FORMAT_HELP: &str =
+    "raw has one column, senml has name, unit, value and others, csv and text have columns in their order";
 /// Behind the name of a query: the rows that came too late for its windows.
 const LATE: &str = ".late";
 
@@ -94,7 +97,7 @@ impl QueryJob {
             .collect();
         for (at, source) in sources.iter().enumerate() {
             if let Err(message) = source.decoder() {
-                errors.push((JobPart::Source(at), QueryError::new(message)));
+                errors.push((JobPart::Source(at), QueryError::new(message).help(FORMAT_HELP)));
             }
         }
         let mut plans = Vec::new();
@@ -129,7 +132,10 @@ impl QueryJob {
             match sink_fields(&sink, &relations, &plans) {
                 Ok(fields) => match RowEncoder::new(sink.format.clone(), &names(&fields), &types(&fields)) {
                     Ok(_) => planned_sinks.push((sink, fields)),
-                    Err(message) => errors.push((JobPart::SinkFormat(at), QueryError::new(message))),
+                    Err(message) => errors.push((
+                        JobPart::SinkFormat(at),
+                        QueryError::new(message).help("a template names columns in braces: {sensor}"),
+                    )),
                 },
                 Err(error) => errors.push((JobPart::Sink(at), error)),
             }
@@ -251,7 +257,8 @@ fn sink_fields(
             return Err(QueryError::new(format!(
                 "the query {} has no windows of event time, so no row is late for it",
                 plan.name
-            )));
+            ))
+            .help("take the query itself, or group by a window of event time"));
         }
         (Some((plan, _)), _) => plan.late_fields.clone(),
         (None, Some(relation)) => relation.fields.clone(),

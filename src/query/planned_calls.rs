@@ -201,14 +201,17 @@ fn resolve_aggregate(
     let parameters = arguments.split_off(arguments.len() - literal_count(name, arguments.len()));
     let literal = |parameter: &Expression| match &parameter.node {
         Node::Literal(datum) => Ok(datum.clone()),
-        _ => Err(QueryError::new(format!("{name} asks for a literal where {} is", parameter.text))),
+        _ => Err(QueryError::new(format!("{name} asks for a literal where {} is", parameter.text))
+            .help("write it out, as in APPROX_PERCENTILE(x, 0.95) and LISTAGG(x, ';')")),
     };
     let parameters = parameters.iter().map(literal).collect::<Result<Vec<_>, _>>()?;
     let types: Vec<Option<SqlType>> = arguments
         .iter()
         .map(|argument| (!matches!(argument.node, Node::Literal(Datum::Null))).then_some(argument.sql_type))
         .collect();
-    let aggregate = Aggregate::resolve(name, &types, is_distinct, &parameters).map_err(QueryError::new)?;
+    let refused =
+        |message| QueryError::new(message).help("tidegate functions lists the aggregates with their forms");
+    let aggregate = Aggregate::resolve(name, &types, is_distinct, &parameters).map_err(refused)?;
     let arguments = arguments
         .into_iter()
         .zip(aggregate.argument_types())

@@ -398,11 +398,11 @@ impl Scope<'_> {
             return Err(QueryError::new(format!("{name} OVER cannot stand here"))
                 .help("functions with OVER stand in the SELECT list, as a whole item"));
         }
-        let arguments = arguments(call)?;
         if super::aggregate::is_aggregate(&name) {
             return Err(QueryError::new(format!("the aggregate {name} cannot stand here"))
                 .help("aggregates stand in SELECT and HAVING, not in WHERE, GROUP BY or another aggregate"));
         }
+        let arguments = arguments(call)?;
         match (name.as_str(), arguments.as_slice()) {
             ("PROCTIME" | "CURRENT_TIMESTAMP" | "NOW" | "LOCALTIMESTAMP", []) => Ok(now(&text)),
             ("COALESCE" | "IFNULL" | "NVL", [_, ..]) => {
@@ -672,7 +672,9 @@ fn time_unit(name: &str) -> Result<TimeUnit, QueryError> {
 fn call_resolved(name: &str, arguments: Vec<Expression>, text: String) -> Result<Expression, QueryError> {
     let types: Vec<Option<SqlType>> =
         arguments.iter().map(|argument| (!is_untyped_null(argument)).then_some(argument.sql_type)).collect();
-    let function = function::resolve(name, &types).map_err(QueryError::new)?;
+    let refused =
+        |message| QueryError::new(message).help("tidegate functions lists the functions with their forms");
+    let function = function::resolve(name, &types).map_err(refused)?;
     apply(function, arguments, text)
 }
 
@@ -685,7 +687,8 @@ fn apply(
     if function.name == "DATE_FORMAT"
         && let [_, Expression { node: Node::Literal(Datum::String(pattern)), .. }] = arguments.as_slice()
     {
-        check_date_format(pattern).map_err(QueryError::new)?;
+        check_date_format(pattern)
+            .map_err(|message| QueryError::new(message).help("write the pattern as 'yyyy-MM-dd HH:mm:ss'"))?;
     }
     let arguments = arguments
         .into_iter()

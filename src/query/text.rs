@@ -85,7 +85,8 @@ pub(super) fn parse_query(text: &str) -> Result<Query, QueryError> {
 pub(super) fn parse_error(text: &str, parser: &Parser<'_>, error: &ParserError) -> QueryError {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return QueryError::new(format!("the text is nested deeper than {DEPTH_MAX} levels"));
+            return QueryError::new(format!("the text is nested deeper than {DEPTH_MAX} levels"))
+                .help("split it: a query can read another by its name");
         }
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
     };

@@ -76,9 +76,11 @@ pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub(crate) use memory::MEMORY_MIN;
-pub(crate) use remote::RETAINED_MAX as REMOTE_RETAINED_LIMIT;
 pub use remote::RemoteSettings;
 pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_journal, report_lost};
+pub(crate) use remote::{
+    RETAINED_MAX as REMOTE_RETAINED_LIMIT, SHIP_JOURNAL_INTERVAL, SHIP_JOURNAL_INTERVAL_MIN,
+};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};

@@ -23,7 +23,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const RETAINED_MAX: usize = 1000;
 
 /// Least time between two pieces of the journal.
-const SHIP_JOURNAL_INTERVAL_MIN: Duration = Duration::from_millis(100);
+pub(crate) const SHIP_JOURNAL_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// That time unless told otherwise.
+pub(crate) const SHIP_JOURNAL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where completed checkpoints are shipped to, and how.
 #[derive(Debug, Clone)]

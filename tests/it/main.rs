@@ -99,3 +99,4 @@ mod the_reference_job_prints_running_averages;
 mod timers_fire_in_order_whatever_happens_to_the_job;
 mod tls_clients_are_let_in_by_their_certificate;
 mod unix_sockets_are_served_and_their_files_kept_in_order;
+mod wrong_sql_is_refused_with_its_place;

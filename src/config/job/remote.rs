@@ -13,7 +13,8 @@ use crate::checkpoint::{
 use crate::config::diagnostics::Diagnostic;
 use crate::remote::RemoteUri;
 use crate::runtime::{
-    CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, REMOTE_RETAINED_LIMIT, RemoteSettings, Settings,
+    CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, REMOTE_RETAINED_LIMIT, RemoteSettings,
+    SHIP_JOURNAL_INTERVAL, SHIP_JOURNAL_INTERVAL_MIN, Settings,
 };
 
 pub(super) const CHECKPOINT_KEYS: Keys = Keys {
@@ -28,6 +29,8 @@ pub(super) const CHECKPOINT_KEYS: Keys = Keys {
         "encryption-key-file",
         "allow-unsigned",
         "remote-interval",
+        "ship-journal",
+        "ship-journal-interval",
         "remote-retained",
         "remote-retained-daily",
         "remote-retained-weekly",
@@ -58,6 +61,8 @@ pub(super) struct RemoteConfig {
     encryption_key_file: Option<PathBuf>,
     allow_unsigned: bool,
     interval: Option<Duration>,
+    /// Time between two pieces of the journal; `None`: it is not shipped.
+    ship_journal: Option<Duration>,
     retention: Retention,
     grace: Option<Duration>,
     verification: Verification,
@@ -80,6 +85,7 @@ impl RemoteConfig {
         let device = self.device.clone().unwrap_or_else(host);
         let mut settings = RemoteSettings::new(&self.address, device, trust).map_err(ArchiveError::Remote)?;
         settings.interval = self.interval.unwrap_or(settings.interval);
+        settings.ship_journal = self.ship_journal;
         settings.retention = self.retention;
         settings.grace = self.grace.unwrap_or(settings.grace);
         settings.verification = self.verification;
@@ -164,6 +170,8 @@ fn remote(section: &Section<'_>) -> Option<RemoteConfig> {
     let encryption_key_file = section.path("encryption-key-file", "/etc/tidegate/encryption.key");
     let allow_unsigned = section.boolean("allow-unsigned").unwrap_or(false);
     let interval = section.duration("remote-interval", Duration::ZERO);
+    let ships_journal = section.boolean("ship-journal").unwrap_or(false);
+    let journal_interval = section.duration("ship-journal-interval", SHIP_JOURNAL_INTERVAL_MIN);
     let grace = section.duration("remote-grace", Duration::ZERO);
     let stop_timeout = section.duration("remote-stop-timeout", Duration::ZERO);
     let address = section.given("remote", "file:///mnt/backup")?;
@@ -180,6 +188,7 @@ fn remote(section: &Section<'_>) -> Option<RemoteConfig> {
         encryption_key_file,
         allow_unsigned,
         interval,
+        ship_journal: ships_journal.then(|| journal_interval.unwrap_or(SHIP_JOURNAL_INTERVAL)),
         retention,
         grace,
         verification: verification.map_or(Verification::ReadBack, |verification| verification.value),
