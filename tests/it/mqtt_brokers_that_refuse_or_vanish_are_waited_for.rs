@@ -1,46 +1,9 @@
 //! A broker that refuses, is gone or does not answer: one clear line, then patience, and nothing else is lost.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Broker, Demo, Link, Running, wait_until};
-
-fn openssl(directory: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(directory).output();
-    let output = output.expect("openssl comes with libssl's tools");
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A CA, another one, a server's certificate for `localhost`, one that has expired, and a client's.
-fn certificates(directory: &Path) {
-    std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
-    for ca in ["ca", "other-ca"] {
-        openssl(
-            directory,
-            &format!(
-                "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN={ca} \
-                 -keyout {ca}.key -out {ca}.pem"
-            ),
-        );
-    }
-    for (name, days) in [("server", "2"), ("expired", "0"), ("client", "2")] {
-        openssl(
-            directory,
-            &format!(
-                "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN={name} -keyout {name}.key \
-                 -out {name}.csr"
-            ),
-        );
-        openssl(
-            directory,
-            &format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile names \
-                 -out {name}.pem"
-            ),
-        );
-    }
-}
+use crate::support::{Broker, Demo, Link, Running, certificates, passwords, wait_until};
 
 const TLS: &str = "allow_anonymous true\ncafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key\n\
                    require_certificate true\n";
@@ -98,23 +61,13 @@ fn an_expired_certificate_is_refused() {
 
 #[test]
 fn a_wrong_password_is_said_once_and_never_shown() {
-    let prepare = |directory: &Path| {
-        let file = directory.join("passwords");
-        let mut command = Command::new("mosquitto_passwd");
-        assert!(command.args(["-b", "-c"]).arg(&file).args(["gateway", "right"]).status().unwrap().success());
-        for (name, password) in [("right", "right"), ("wrong", "canary-7")] {
-            use std::os::unix::fs::PermissionsExt;
-            let file = directory.join(name);
-            std::fs::write(&file, format!("gateway\n{password}\n")).unwrap();
-            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    };
+    let prepare = |directory: &Path| passwords(directory, &["gateway"]);
     let configuration = "allow_anonymous false\npassword_file DIR/passwords\n";
     let Some(broker) = Broker::start_with(configuration, prepare) else { return };
     for version in ["5", "3.1.1"] {
         let demo = |name: &str| {
             let demo = Demo::new().args(["--mqtt", &broker.url(), "--mqtt-version", version]);
-            demo.arg("--mqtt-credentials").arg(broker.directory().join(name))
+            demo.arg("--mqtt-credentials").arg(broker.directory().join(format!("gateway.{name}")))
         };
         let running = demo("right").start();
         running.wait_for_log("connected: a new session");

@@ -2,6 +2,7 @@
 
 mod averages;
 mod broker;
+mod certificates;
 mod checkpoints;
 mod descriptors;
 #[cfg(feature = "remotes")]
@@ -32,6 +33,7 @@ mod wall_clock;
 
 pub(crate) use averages::{Averages, lines_of};
 pub(crate) use broker::Broker;
+pub(crate) use certificates::{certificates, passwords};
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 #[cfg(feature = "remotes")]
