@@ -76,7 +76,7 @@ pub use runtime::{
     Offset, PendingSavepoint, RemoteSettings, Replay, ReplayReport, RestartStrategy, Restored, Settings,
     Start, StateHash, StopHandle, Timestamp,
 };
-pub use sink::{Collected, MqttPublish, WhenFull};
+pub use sink::{Collected, MqttPublish, OutboxReport, WhenFull};
 pub use source::{
     Acknowledge, ClientCertificate, Exactness, Frame, MqttSource, RecordedBatch, RecordedInput, Retry,
     TcpConnect, TcpListen, TlsListen, UdpReceive, UnixListen, UnixReceive,

@@ -105,7 +105,8 @@ impl Mosquitto {
     }
 }
 
-fn publish(message: u64, packet_id: u64, qos: u8, out: &mut Vec<u8>) {
+/// Appends a PUBLISH.
+pub(crate) fn publish(message: u64, packet_id: u64, qos: u8, out: &mut Vec<u8>) {
     let key = message % KEYS;
     let (topic, payload) = (format!("bench/{key}"), format!("{key} {VALUE}"));
     let length = 2 + topic.len() + if qos > 0 { 2 } else { 0 } + PAYLOAD_BYTES;

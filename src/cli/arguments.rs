@@ -324,6 +324,10 @@ pub struct ReplayArguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub parallelism: Option<u16>,
 
+    /// The job's `--exactness`, when it was `sequence`: its lines have three columns
+    #[arg(long, value_enum)]
+    pub exactness: Option<ExactnessName>,
+
     /// The summary as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -600,6 +604,14 @@ pub struct MqttArguments {
     #[arg(long, value_name = "TIME", requires = "mqtt")]
     pub keep_alive: Option<Interval>,
 
+    /// Topic of the last will: what the broker publishes when this program is gone without a word
+    #[arg(long, value_name = "TOPIC", requires = "mqtt")]
+    pub last_will: Option<String>,
+
+    /// Payload of the last will
+    #[arg(long, value_name = "TEXT", requires = "last_will", default_value = "offline")]
+    pub last_will_payload: String,
+
     /// What makes results exact though MQTT may send a message again [default: qos2 with QoS 2, resumed-session with QoS 1]
     #[arg(long, value_enum, requires = "mqtt")]
     pub exactness: Option<ExactnessName>,
@@ -692,7 +704,7 @@ fn parse_retry(text: &str) -> Result<Retry, String> {
     Interval::from_str(text).map(|Interval(limit)| Retry::For(limit)).map_err(|error| error.to_string())
 }
 
-fn parse_mqtt_version(text: &str) -> Result<MqttVersion, String> {
+pub(super) fn parse_mqtt_version(text: &str) -> Result<MqttVersion, String> {
     match text {
         "5" => Ok(MqttVersion::V5),
         "3.1.1" => Ok(MqttVersion::V311),

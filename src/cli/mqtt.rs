@@ -1,7 +1,7 @@
 //! The MQTT source from the command line.
 
 use super::arguments::{ExactnessName, MqttArguments};
-use crate::mqtt::Qos;
+use crate::mqtt::{LastWill, Qos};
 use crate::source::{Exactness, MqttSource};
 
 /// The source that the arguments describe.
@@ -39,6 +39,15 @@ pub(super) fn source(url: &str, arguments: &MqttArguments) -> MqttSource {
     }
     if let Some(keep_alive) = arguments.keep_alive {
         source = source.keep_alive(keep_alive.0);
+    }
+    if let Some(topic) = &arguments.last_will {
+        let payload = arguments.last_will_payload.clone().into_bytes();
+        source = source.last_will(LastWill {
+            topic: topic.clone(),
+            payload,
+            qos: Qos::AtLeastOnce,
+            is_retained: false,
+        });
     }
     match arguments.exactness {
         None => source,

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::arguments::parse_mqtt_version;
 use crate::config::{ByteSize, Interval};
-use crate::mqtt::Qos;
+use crate::mqtt::{MqttVersion, Qos};
 use crate::sink::{MqttPublish, WhenFull};
 
 /// Arguments of `--publish`.
@@ -25,6 +26,10 @@ pub struct PublishArguments {
     /// QoS of results
     #[arg(long, value_name = "0|1|2", requires = "publish", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub publish_qos: u8,
+
+    /// Protocol version to publish with; messages of 3.1.1 carry no ids [default: 5]
+    #[arg(long, value_name = "5|3.1.1", requires = "publish", value_parser = parse_mqtt_version)]
+    pub publish_version: Option<MqttVersion>,
 
     /// The broker keeps the newest result of each topic
     #[arg(long, requires = "publish")]
@@ -97,6 +102,9 @@ pub(super) fn sink(arguments: &PublishArguments) -> Option<MqttPublish> {
             WhenFullName::DropOldest => WhenFull::DropOldest,
             WhenFullName::Summarise => WhenFull::Summarise,
         });
+    if let Some(version) = arguments.publish_version {
+        sink = sink.version(version);
+    }
     if let Some(client_id) = &arguments.publish_client_id {
         sink = sink.client_id(client_id);
     }

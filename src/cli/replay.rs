@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use tracing::level_filters::LevelFilter;
 
-use super::arguments::ReplayArguments;
+use super::arguments::{ExactnessName, ReplayArguments};
 use super::logging;
 use super::running_average::{JOB, running_averages};
+use super::sequenced_average::sequenced_averages;
 use crate::checkpoint::CheckpointError;
 use crate::disk::{Disk, DurableFile, RealDisk};
 use crate::runtime::{JobError, Offset, Replay, ReplayReport};
@@ -31,7 +32,12 @@ pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<()> {
     };
     let environment = Environment::new(JOB);
     let no_input: [RecordedBatch; 0] = [];
-    running_averages(environment.recorded(RecordedInput::new(no_input))).print();
+    let lines = environment.recorded(RecordedInput::new(no_input));
+    match arguments.exactness {
+        Some(ExactnessName::Sequence) => sequenced_averages(lines),
+        _ => running_averages(lines),
+    }
+    .print();
     let mut out = BufWriter::with_capacity(WRITE_BUFFER_BYTES, Output::open(&arguments.to, &directory)?);
     let report = environment.replay(replay, |_, results| out.write_all(results))?;
     let cannot_write = |source| JobError::Sink { sink: arguments.to.display().to_string(), source };

@@ -9,6 +9,8 @@
 //! `sync` + `rename` + `sync_directory`; nothing is written in place; a failed `sync` is never tried again on the
 //! same file.
 
+#[cfg(feature = "sled")]
+mod ahead;
 #[cfg(test)]
 mod faulty;
 mod real;
@@ -18,6 +20,8 @@ mod simulated;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+#[cfg(feature = "sled")]
+pub(crate) use ahead::AllocateAhead;
 #[cfg(test)]
 pub(crate) use faulty::FaultyDisk;
 pub(crate) use real::{DirectoryLock, RealDisk, read_secret};

@@ -28,7 +28,7 @@ use super::source_actor::{SourceActor, SourceWiring};
 use super::supervisor::{Failures, JobActors, JobSupervisor, Orders, StartJob};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
-use crate::sink::{OpenSink, SinkEnd};
+use crate::sink::{OpenSink, OutboxReport, SinkEnd};
 use crate::source::{OpenSource, frame::SourceIndex};
 use crate::state::StateSetup;
 use crate::stream::{Stage, Topology};
@@ -177,7 +177,10 @@ async fn launch(
         finish_shipping(&shipper, stop_timeout).await;
         report.shipping = metrics.shipping();
     }
-    end_sinks(sink_ends).await;
+    let outboxes = end_sinks(sink_ends).await;
+    if let Ok(report) = &mut outcome {
+        report.outboxes = outboxes;
+    }
     launcher.stop_threads();
     has_ended.cancel();
     if let Some(serving) = serving
@@ -190,12 +193,15 @@ async fn launch(
 }
 
 /// Lets sinks bring away what they can; also those of a job that failed.
-async fn end_sinks(ends: Vec<Box<dyn SinkEnd>>) {
+async fn end_sinks(ends: Vec<Box<dyn SinkEnd>>) -> Vec<OutboxReport> {
+    let mut reports = Vec::new();
     for mut end in ends {
-        if tokio::task::spawn_blocking(move || end.end()).await.is_err() {
-            tracing::error!("a sink panicked at its end");
+        match tokio::task::spawn_blocking(move || end.end()).await {
+            Ok(report) => reports.extend(report),
+            Err(_) => tracing::error!("a sink panicked at its end"),
         }
     }
+    reports
 }
 
 /// Gives the last checkpoint a little time to reach the remote.

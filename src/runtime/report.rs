@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::batch::{Offset, Timestamp};
 use crate::checkpoint::{CheckpointId, Manifest, ShippingStatus};
 use crate::metrics::RejectCause;
+use crate::sink::OutboxReport;
 
 /// What a job did, returned when it ends in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct JobReport {
     pub keys_evicted: u64,
     /// Times the process was short of memory, so that caches shrank and sources were slowed.
     pub memory_shortages: u64,
+    /// What is left in the outboxes of its sinks.
+    pub outboxes: Vec<OutboxReport>,
 }
 
 /// The checkpoint a job continued from.

@@ -5,7 +5,7 @@
 //! disk the batch is tried again until there is space; the credit it holds slows the sources meanwhile.
 //!
 //! A failed sync ends the job, also when the disk is full: what was written since the last one may be gone, and another
-//! sync of the same file would not tell. The next start cuts the file to its checkpoint and writes the rest again.
+//! sync of the same file would not tell. A sink that still holds what was written tries again. The next start cuts the file to its checkpoint and writes the rest again.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,7 +25,7 @@ use crate::checkpoint::SinkPosition;
 use crate::disk::is_full;
 use crate::metrics::JobMetrics;
 use crate::operator::{AnyPart, EncodedPart, PartPool, TracedPart};
-use crate::sink::OpenSink;
+use crate::sink::{AfterFullSync, OpenSink};
 
 /// What a sink needs for life.
 pub(crate) struct SinkWiring {
@@ -190,7 +190,13 @@ impl SinkActor {
             JobMetrics::add(&self.wiring.metrics.outputs, results.records);
         }
         if header.barrier.is_some() {
-            let bytes = self.sink.writer.sync().map_err(Undelivered::Failed)?;
+            let bytes = self.sink.writer.sync().map_err(|error| {
+                if is_full(&error) && self.sink.writer.after_full_sync() == AfterFullSync::Again {
+                    Undelivered::Full(error)
+                } else {
+                    Undelivered::Failed(error)
+                }
+            })?;
             let position =
                 SinkPosition { sink: self.wiring.name.clone(), delivered: self.sink.delivered, bytes };
             notify(&self.wiring.coordinator, SinkReached { header, sink: self.wiring.index, position });

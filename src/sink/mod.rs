@@ -19,6 +19,7 @@ pub use outbox::WhenFull;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::checkpoint::SinkPosition;
 use crate::disk::Disk;
@@ -36,8 +37,23 @@ pub(crate) trait SinkWriter: Send {
     /// Makes durable what was written and returns its length in bytes, where it has one.
     ///
     /// # Errors
-    /// The operating system's. What was written since the last sync may be gone; the sink is not used again.
+    /// The operating system's. What was written since the last sync may be gone; the sink is not used again, unless the disk
+    /// was full and [`SinkWriter::after_full_sync`] says otherwise.
     fn sync(&mut self) -> io::Result<u64>;
+
+    /// What a sync that failed on a full disk means.
+    fn after_full_sync(&self) -> AfterFullSync {
+        AfterFullSync::Never
+    }
+}
+
+/// Whether a sink goes on after a sync that failed on a full disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterFullSync {
+    /// What was written is still held: the sync is tried again.
+    Again,
+    /// What was written may be gone.
+    Never,
 }
 
 /// The output of a job.
@@ -75,8 +91,34 @@ pub(crate) struct SinkStart<'a> {
 
 /// What a sink does when its job has ended.
 pub(crate) trait SinkEnd: Send {
-    /// Brings away what it can, for a few seconds at most. Blocks.
-    fn end(&mut self);
+    /// Brings away what it can, for a few seconds at most, and says what is left. Blocks.
+    fn end(&mut self) -> Option<OutboxReport>;
+}
+
+/// What is left in a sink's outbox when its job ends, and what became of the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OutboxReport {
+    /// The sink.
+    pub sink: String,
+    /// Outputs not delivered yet.
+    pub waiting: u64,
+    /// What they take, with what is stored beside them and delivered outputs that are kept.
+    pub bytes: u64,
+    /// Since when the first of them has been waiting, by the wall clock.
+    pub oldest_age: Option<Duration>,
+    /// Outputs delivered since the job began.
+    pub delivered: u64,
+    /// Dropped because the outbox was full, over the outbox's whole life like all that follow.
+    pub dropped: u64,
+    /// Dropped because they were too old.
+    pub expired: u64,
+    /// Folded into summaries.
+    pub folded: u64,
+    /// Refused by the broker for good.
+    pub refused: u64,
+    /// Blocks of outputs that were damaged.
+    pub damaged_blocks: u64,
 }
 
 /// A sink that is ready, and the batch through which it has delivered.

@@ -1,9 +1,13 @@
-//! Every message the broker was given is in the results exactly once and in order, whatever is killed and cut.
+//! Every message the broker was given is in the results exactly once and in order, whatever is killed and cut; and each
+//! result reaches a subscriber, with QoS 2 exactly once.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Averages, Broker, Demo, Link, Publisher, Random, Running, wait_until_within};
+use crate::support::{
+    Averages, Broker, Demo, Link, Publisher, Random, Running, Subscriber, wait_until_within,
+};
 
 const KEYS: usize = 50;
 /// Topics and messages; `TIDEGATE_MQTT_MESSAGES` changes the latter.
@@ -32,6 +36,7 @@ fn start(link: &Link, directory: &std::path::Path, (qos, version): (u8, &str)) -
             "100ms",
         ])
         .args(["--qos", &qos.to_string(), "--mqtt-version", version])
+        .args(["--publish", &link.url(), "--publish-qos", &qos.to_string(), "--backlog-rate", "1000000"])
         .arg("--output")
         .arg(directory.join("results"))
         .checkpoint_dir(&directory.join("data"))
@@ -52,6 +57,7 @@ fn survive(qos: u8, version: &str) {
         .iter()
         .map(|(key, value)| (format!("sensors/{}", random.within(0..TOPICS)), format!("{key} {value}")))
         .collect();
+    let subscriber = Subscriber::start_for(&broker, "averages/#");
     let link = Link::to(broker.address());
     let first = start(&link, directory.path(), (qos, version));
     first.wait_for_log("connected: a new session");
@@ -91,11 +97,32 @@ fn survive(qos: u8, version: &str) {
         wait_until_within(DRAIN_MAX, || is_published.load(Ordering::SeqCst) && count() >= lines, describe);
         running
     });
+    subscriber.wait_for_count(lines);
+    subscriber.wait_for("each output", |received| {
+        received.iter().map(|message| &message.id).collect::<BTreeSet<_>>().len() == lines
+    });
     let ended = running.stop().in_order();
     let results = std::fs::read_to_string(&results).unwrap();
     let differs = results.lines().zip(expected.lines()).position(|(result, expected)| result != expected);
     assert_eq!((differs, results.len()), (None, expected.len()), "the results are the uninterrupted run's");
-    println!("{count} messages of QoS {qos}, {kills} kills, {kills} cuts: {}", ended.log("left the broker"));
+    let mut outputs = BTreeMap::new();
+    for message in subscriber.received() {
+        let output = outputs.entry(message.id).or_insert_with(|| (message.payload.clone(), 0));
+        assert_eq!(output.0, message.payload, "an id names one output");
+        output.1 += 1;
+    }
+    let payloads: Vec<&str> = outputs.values().map(|(payload, _)| payload.as_str()).collect();
+    assert!(
+        payloads == expected.lines().collect::<Vec<_>>(),
+        "each output reaches the subscriber under one id"
+    );
+    let most = outputs.values().map(|(_, times)| *times).max().unwrap_or(0);
+    assert!(qos < 2 || most == 1, "an output came {most} times");
+    println!(
+        "{count} messages of QoS {qos}, {kills} kills, {kills} cuts: {} outputs, none more than {most} times; {}",
+        outputs.len(),
+        ended.log("left the broker")
+    );
 }
 
 #[test]

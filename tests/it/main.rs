@@ -9,6 +9,7 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
+mod a_broker_that_refuses_outputs_is_waited_for;
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
 mod a_damaged_file_is_harmless_or_reported;
@@ -22,6 +23,7 @@ mod a_device_that_comes_back_ships_no_more;
 mod a_directory_is_free_when_its_job_has_ended;
 mod a_failing_operator_is_rewound_and_others_live_on;
 mod a_finished_job_leaves_no_threads;
+mod a_flood_of_retained_messages_is_taken_in_once;
 mod a_fresh_start_ignores_checkpoints;
 mod a_full_disk_does_not_stop_the_job;
 mod a_full_disk_is_waited_for;
@@ -36,6 +38,7 @@ mod a_killed_process_carries_on_from_its_checkpoint;
 mod a_killed_process_loses_and_repeats_no_timer;
 mod a_killed_process_loses_and_repeats_nothing;
 mod a_killed_process_with_many_keys_answers_again;
+mod a_last_will_is_published_for_a_killed_process;
 #[cfg(feature = "remotes")]
 mod a_link_that_is_cut_leaves_no_half_checkpoint;
 #[cfg(feature = "remotes")]
@@ -58,13 +61,17 @@ mod a_savepoint_is_taken_of_a_running_job;
 mod a_savepoint_starts_on_any_backend_and_parallelism;
 mod a_savepoint_that_cannot_be_used_is_refused;
 mod a_second_signal_ends_a_stuck_process;
+mod a_sequence_in_the_payload_makes_results_exact;
 mod a_server_that_comes_back_is_read_on;
+mod a_shared_subscription_gives_each_message_to_one;
 #[cfg(feature = "remotes")]
 mod a_slow_link_does_not_slow_the_intake;
 mod a_small_change_sends_few_bytes;
 mod a_stop_signal_drains_what_was_read;
 mod a_timer_fires_though_no_reading_comes;
 mod a_timer_that_fails_each_time_ends_the_job;
+mod a_topic_filter_the_broker_refuses_is_said;
+mod a_topic_that_is_not_utf8_harms_nothing;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
 mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;

@@ -1,10 +1,9 @@
 //! A broker that refuses, is gone or does not answer: one clear line, then patience, and nothing else is lost.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::support::{Broker, Demo, Link, Running, certificates, wait_until};
+use crate::support::{Broker, Demo, Link, Running, certificates, passwords, wait_until};
 
 const TLS: &str = "allow_anonymous true\ncafile DIR/ca.pem\ncertfile DIR/server.pem\nkeyfile DIR/server.key\n\
                    require_certificate true\n";
@@ -62,23 +61,13 @@ fn an_expired_certificate_is_refused() {
 
 #[test]
 fn a_wrong_password_is_said_once_and_never_shown() {
-    let prepare = |directory: &Path| {
-        let file = directory.join("passwords");
-        let mut command = Command::new("mosquitto_passwd");
-        assert!(command.args(["-b", "-c"]).arg(&file).args(["gateway", "right"]).status().unwrap().success());
-        for (name, password) in [("right", "right"), ("wrong", "canary-7")] {
-            use std::os::unix::fs::PermissionsExt;
-            let file = directory.join(name);
-            std::fs::write(&file, format!("gateway\n{password}\n")).unwrap();
-            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    };
+    let prepare = |directory: &Path| passwords(directory, &["gateway"]);
     let configuration = "allow_anonymous false\npassword_file DIR/passwords\n";
     let Some(broker) = Broker::start_with(configuration, prepare) else { return };
     for version in ["5", "3.1.1"] {
         let demo = |name: &str| {
             let demo = Demo::new().args(["--mqtt", &broker.url(), "--mqtt-version", version]);
-            demo.arg("--mqtt-credentials").arg(broker.directory().join(name))
+            demo.arg("--mqtt-credentials").arg(broker.directory().join(format!("gateway.{name}")))
         };
         let running = demo("right").start();
         running.wait_for_log("connected: a new session");

@@ -2,12 +2,19 @@
 //! what is new does not wait for them.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use crate::support::{Averages, Broker, Demo, Random, Subscriber, field, files_below, send};
 
 /// Readings while the broker is away; `TIDEGATE_OUTBOX_LINES` changes it.
 const READINGS: usize = 100_000;
 const KEYS: usize = 50;
+/// Readings while the backlog is sent, one each `LIVE_INTERVAL`, of a key of their own: as many as take a part of that time.
+const LIVE_SHARE: usize = 1000;
+const LIVE_INTERVAL: Duration = Duration::from_millis(20);
+const LIVE_KEY: i64 = 1_000_000;
+/// Generous for a loaded machine: half of the outputs of live readings come within this.
+const LIVE_MEDIAN_MAX: Duration = Duration::from_secs(1);
 
 fn publishing(demo: Demo, directory: &Path, broker: &Broker) -> Demo {
     let demo = demo.journaled("always").checkpoint_dir(directory).args(["--interval", "200ms"]);
@@ -45,11 +52,20 @@ fn for_a_whole_run() {
     let subscriber = Subscriber::start(&broker);
     running.wait_for_log("publishing broker=");
     let mut client = std::net::TcpStream::connect(address).unwrap();
-    let live: Vec<(i64, i64)> = (0..100).map(|_| random.reading(KEYS)).collect();
-    send(&mut client, text(&live).as_bytes());
+    let live: Vec<(i64, i64)> =
+        (0..readings.len() / LIVE_SHARE).map(|value| (LIVE_KEY, value as i64)).collect();
+    let mut sent = Vec::new();
+    for reading in &live {
+        sent.push(Instant::now());
+        send(&mut client, text(&[*reading]).as_bytes());
+        // The pace of a sensor.
+        std::thread::sleep(LIVE_INTERVAL);
+    }
+    let sent_before = subscriber.count();
     readings.extend(&live);
     let all = Averages::after(&readings).outputs.lines().map(str::to_owned).collect::<Vec<_>>();
-    let received = subscriber.wait_for("every output", |received| received.len() >= all.len());
+    subscriber.wait_for_count(all.len());
+    let received = subscriber.received();
     drop(client);
     running.stop().in_order();
 
@@ -70,6 +86,18 @@ fn for_a_whole_run() {
         let payloads: Vec<&str> = lane.iter().map(|message| message.payload.as_str()).collect();
         assert!(payloads == outputs, "each lane brings the outputs in their order");
     }
+    // The first reading of a key has no output.
+    let latencies =
+        sent[1..].iter().zip(&new).map(|(sent, message)| message.at.saturating_duration_since(*sent));
+    let mut latencies: Vec<Duration> = latencies.collect();
+    latencies.sort();
+    let (median, most) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    println!(
+        "{} live readings beside the backlog, {sent_before} of {} outputs had come by the last: latency median {median:?}, most {most:?}",
+        live.len(),
+        all.len(),
+    );
+    assert!(median < LIVE_MEDIAN_MAX, "{median:?}");
     for message in &received {
         let key = message.payload.trim_start_matches('(').split(',').next().unwrap();
         assert_eq!(message.topic, format!("averages/{key}"));

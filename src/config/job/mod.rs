@@ -35,8 +35,6 @@ mod validated;
 mod values;
 
 pub(crate) use document::Located;
-#[cfg(test)]
-pub(crate) use file::JobFile;
 pub(crate) use file::load_job;
 pub(crate) use query::QueryConfig;
 pub(crate) use sink::{Branch, SinkConnector, SinkFormat};

@@ -212,6 +212,8 @@ impl JobSupervisor {
             clock_jumps: JobMetrics::get(&metrics.clock_jumps),
             keys_evicted: JobMetrics::get(&metrics.keys_evicted),
             memory_shortages: JobMetrics::get(&metrics.memory_shortages),
+            // Known once the sinks have ended.
+            outboxes: Vec::new(),
         }
     }
 

@@ -4,20 +4,24 @@
 //! given up. Of the backlog at most so many outputs leave in a second; what has come in since the connection was made goes
 //! before it, but for every eighth output.
 //!
+//! A full disk under the outbox ends the connection; once there is room, the next one goes on with what the outbox holds, as
+//! after a crash.
+//!
 //! With QoS 2 the outbox is flushed once before a group of publishes leaves and once before their releases do.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::place::now;
 use super::settings::CheckedPublish;
 use super::topic::TopicError;
-use super::{DRAIN_MAX, SharedOutbox, store_failed};
+use super::{DRAIN_MAX, SharedOutbox, is_out_of_room, report, store_failed};
 use crate::mqtt::{
     Again, Backoff, BrokerLimits, Codec, CodecError, ConnAck, Connect, ConnectError, Credentials,
     FlightPhase, Incoming, MqttVersion, Outgoing, PacketId, Publish, Publisher, Qos, Refusal, RefusalKind,
@@ -41,6 +45,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long the broker keeps the session without a connection.
 const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Pause between two looks for room on a full disk.
+const ROOM_PAUSE: Duration = Duration::from_millis(250);
+/// Time between two reports of what waits.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(100);
 /// One of so many outputs is of the backlog while there are new ones.
@@ -100,6 +108,15 @@ pub(super) struct Delivery {
     /// Written with QoS 0, not on the connection yet.
     written: Vec<Ticket>,
     has_reported_refusal: bool,
+    reported: Instant,
+}
+
+/// How a life of connections ended.
+enum Last {
+    /// The job ends.
+    Stopped,
+    /// The outbox's store did not do something.
+    Store(OutboxError),
 }
 
 /// One connection.
@@ -119,28 +136,36 @@ impl Delivery {
         job: String,
         client_id: String,
     ) -> Self {
-        let mut publisher = Publisher::new(settings.window);
-        let mut in_flight_bytes = 0;
-        for old in shared.lock().in_flight() {
-            let phase = match old.phase {
-                Phase::Published => FlightPhase::Published,
-                Phase::Received => FlightPhase::Received,
-            };
-            in_flight_bytes += old.output.payload().len();
-            publisher.restore(old.packet_id, phase, old.output);
-        }
-        Self {
+        let mut delivery = Self {
+            publisher: Publisher::new(settings.window),
+            in_flight_bytes: 0,
             shared,
             settings,
             job,
             client_id,
-            publisher,
-            in_flight_bytes,
             tokens: 0.0,
             refilled: Instant::now(),
             since_backlog: 0,
             written: Vec::new(),
             has_reported_refusal: false,
+            reported: Instant::now(),
+        };
+        delivery.restore();
+        delivery
+    }
+
+    /// Takes over what the outbox says was in flight.
+    fn restore(&mut self) {
+        self.publisher = Publisher::new(self.settings.window);
+        self.in_flight_bytes = 0;
+        self.written.clear();
+        for old in self.shared.lock().in_flight() {
+            let phase = match old.phase {
+                Phase::Published => FlightPhase::Published,
+                Phase::Received => FlightPhase::Received,
+            };
+            self.in_flight_bytes += old.output.payload().len();
+            self.publisher.restore(old.packet_id, phase, old.output);
         }
     }
 
@@ -149,26 +174,68 @@ impl Delivery {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
         match runtime {
-            Ok(runtime) => runtime.block_on(self.connections()),
+            Ok(runtime) => runtime.block_on(self.lives()),
             Err(error) => tracing::error!(%error, "cannot publish: outputs wait in the outbox"),
         }
     }
 
-    async fn connections(&mut self) {
+    /// Connects until the job ends; begins anew after each time the disk was full.
+    async fn lives(&mut self) {
+        loop {
+            let error = match self.connections().await {
+                Last::Store(error) => error,
+                Last::Stopped => return,
+            };
+            if !is_out_of_room(&error) {
+                return store_failed(&self.shared, &error);
+            }
+            match self.wait_for_room(&error).await {
+                Ok(()) => self.restore(),
+                Err(Last::Store(error)) => return store_failed(&self.shared, &error),
+                Err(Last::Stopped) => return,
+            }
+        }
+    }
+
+    /// Waits until there is room on the disk, and goes on with what the store holds.
+    async fn wait_for_room(&self, error: &OutboxError) -> Result<(), Last> {
+        self.shared.is_out_of_room.store(true, Ordering::Relaxed);
+        tracing::error!(%error, "the disk is full: the outbox waits for room");
+        let since = Instant::now();
+        loop {
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return Err(Last::Stopped),
+                () = sleep(ROOM_PAUSE) => {}
+            }
+            let reopened = self.shared.lock().reopen();
+            match reopened {
+                Ok(()) => break,
+                Err(error) if is_out_of_room(&error) => {}
+                Err(error) => return Err(Last::Store(error)),
+            }
+        }
+        self.shared.is_out_of_room.store(false, Ordering::Relaxed);
+        tracing::info!(waited = ?since.elapsed(), "there is room for the outbox again");
+        Ok(())
+    }
+
+    async fn connections(&mut self) -> Last {
         let stop = self.shared.stop.clone();
         let mut backoff = Backoff::default();
         let mut last_reason = String::new();
         while !stop.is_cancelled() {
             let begun = Instant::now();
             let (end, was_connected) = self.one_connection().await;
-            self.forget_connection();
+            if let Err(error) = self.forget_connection() {
+                return Last::Store(error);
+            }
             if was_connected {
                 backoff.connected_for(begun.elapsed());
                 last_reason.clear();
             }
             match end {
-                End::Stopping => return,
-                End::Outbox(error) => return store_failed(&self.shared, &error),
+                End::Stopping => return Last::Stopped,
+                End::Outbox(error) => return Last::Store(error),
                 _ => {}
             }
             let (reason, pause) = (end.to_string(), backoff.pause());
@@ -180,29 +247,72 @@ impl Delivery {
             }
             last_reason = reason;
             tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.wait_and_expire(pause) => {}
+                () = stop.cancelled() => return Last::Stopped,
+                expired = self.wait_and_expire(pause) => if let Err(error) = expired {
+                    return Last::Store(error);
+                }
             }
         }
+        Last::Stopped
     }
 
     /// What is too old goes also while there is no connection.
-    async fn wait_and_expire(&self, pause: Duration) {
-        sleep(pause).await;
-        if let Err(error) = self.shared.lock().expire(now()) {
-            store_failed(&self.shared, &error);
+    async fn wait_and_expire(&mut self, pause: Duration) -> Result<(), OutboxError> {
+        let until = tokio::time::Instant::now() + pause;
+        let shared = Arc::clone(&self.shared);
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                () = shared.has_more.notified() => self.check_room()?,
+            }
         }
+        self.report_if_due();
+        shared.lock().expire(now())
+    }
+
+    /// # Errors
+    /// The sink actor found the disk full.
+    fn check_room(&self) -> Result<(), OutboxError> {
+        if self.shared.is_out_of_room.load(Ordering::Relaxed) {
+            let source = io::Error::new(io::ErrorKind::StorageFull, "a write of new outputs failed");
+            return Err(OutboxError::Store(source));
+        }
+        Ok(())
+    }
+
+    /// Says now and then how many outputs wait.
+    fn report_if_due(&mut self) {
+        if self.reported.elapsed() < REPORT_INTERVAL {
+            return;
+        }
+        self.reported = Instant::now();
+        let outbox = self.shared.lock();
+        if outbox.waiting() == 0 {
+            return;
+        }
+        let report = report("", &outbox);
+        drop(outbox);
+        tracing::info!(
+            outputs = report.waiting,
+            bytes = report.bytes,
+            oldest_seconds = report.oldest_age.map_or(0, |age| age.as_secs()),
+            delivered = report.delivered,
+            dropped = report.dropped,
+            expired = report.expired,
+            folded = report.folded,
+            refused = report.refused,
+            "outputs wait in the outbox"
+        );
     }
 
     /// What left with QoS 0 and was not written is lost, as QoS 0 may.
-    fn forget_connection(&mut self) {
+    fn forget_connection(&mut self) -> Result<(), OutboxError> {
         let written = std::mem::take(&mut self.written);
         let mut outbox = self.shared.lock();
         for ticket in written {
-            if let Err(error) = outbox.done(ticket, now()) {
-                return store_failed(&self.shared, &error);
-            }
+            outbox.done(ticket, now())?;
         }
+        Ok(())
     }
 
     async fn one_connection(&mut self) -> (End, bool) {
@@ -231,7 +341,7 @@ impl Delivery {
             None => None,
         };
         let mut transport = Transport::connect(&self.settings.url, &self.settings.tls).await?;
-        let mut codec = Codec::new(MqttVersion::V5, ANSWER_BYTES_MAX);
+        let mut codec = Codec::new(self.settings.version, ANSWER_BYTES_MAX);
         let mut out = BytesMut::new();
         let connect = Connect {
             client_id: self.client_id.clone(),
@@ -291,7 +401,7 @@ impl Delivery {
         }
         outbox.split_lanes();
         drop(outbox);
-        self.shared.store.flush().map_err(OutboxError::from)?;
+        self.shared.flush()?;
         self.tokens = 0.0;
         self.refilled = Instant::now();
         Ok(())
@@ -338,8 +448,12 @@ impl Delivery {
                         self.settle_written()?;
                     }
                 }
-                () = shared.has_more.notified() => {}
-                () = sleep(TICK) => self.shared.lock().expire(now())?,
+                () = shared.has_more.notified() => self.check_room()?,
+                () = sleep(TICK) => {
+                    self.check_room()?;
+                    self.report_if_due();
+                    self.shared.lock().expire(now())?;
+                }
                 () = stop.cancelled(), if ends_at.is_none() => ends_at = Some(Instant::now() + DRAIN_MAX),
             }
         }
@@ -417,7 +531,7 @@ impl Delivery {
         outbox.write_progress()?;
         drop(outbox);
         if !releases.is_empty() {
-            self.shared.store.flush().map_err(OutboxError::from)?;
+            self.shared.flush()?;
             for packet_id in releases {
                 link.codec.write(Outgoing::PubRel(packet_id), &mut link.out)?;
             }
@@ -491,7 +605,7 @@ impl Delivery {
             && outbox.waiting() == 0;
         drop(outbox);
         if self.settings.qos == Qos::ExactlyOnce && !ready.is_empty() {
-            self.shared.store.flush().map_err(OutboxError::from)?;
+            self.shared.flush()?;
         }
         for (packet_id, publish) in ready {
             let publish = Publish { packet_id, ..publish };
@@ -556,10 +670,16 @@ fn packet(
 ) -> Result<Publish, Unpublishable> {
     let payload = output.payload();
     let id = output.id();
-    let mut user_properties = vec![(ID_PROPERTY.to_owned(), format!("{job}/{id}"))];
+    let mut user_properties = Vec::new();
+    let has_properties = settings.version == MqttVersion::V5;
+    if has_properties {
+        user_properties.push((ID_PROPERTY.to_owned(), format!("{job}/{id}")));
+    }
     let topic = match output.summary() {
         Some(summary) => {
-            user_properties.push((FOLDED_PROPERTY.to_owned(), summary.count.to_string()));
+            if has_properties {
+                user_properties.push((FOLDED_PROPERTY.to_owned(), summary.count.to_string()));
+            }
             settings.topic.topic(&[&summary.key])?
         }
         None => settings.topic.topic(&columns(&String::from_utf8_lossy(payload)))?,

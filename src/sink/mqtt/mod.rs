@@ -5,7 +5,7 @@
 //! The sink actor puts the results of a batch, once it is durable in the journal, into the outbox; that is a delivered batch
 //! to the job. A thread of the sink's own takes them out and publishes them over a connection that nothing else uses. Each message
 //! has the user property `tidegate-output-id`, `JOB/INCARNATION/OFFSET/INDEX`: the same output has the same id whenever
-//! it is sent. A summary has `tidegate-folded` with the number of outputs it stands for besides.
+//! it is sent. MQTT 3.1.1 has no such properties. A summary has `tidegate-folded` with the number of outputs it stands for besides.
 //!
 //! What is promised:
 //! - QoS 1: the broker gets each output at least once, without a gap but for what a policy dropped or folded, counted.
@@ -16,6 +16,9 @@
 //!
 //! A checkpoint reports the position only after the outbox is flushed, so what was delivered to it before the checkpoint
 //! survives a power cut; what comes behind is made again by replay.
+//!
+//! A full disk under the outbox is waited for: the thread of the connection leaves the broker until there is room, and goes on
+//! with what the store holds, as after a crash; the sink actor holds back what follows.
 //!
 //! When the job ends, what waits is sent for up to [`DRAIN_MAX`], if there is a connection; the rest waits for the next start.
 
@@ -35,9 +38,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::outbox::{Outbox, OutboxError, OutboxStore};
-use super::{OpenSink, SinkEnd, SinkStart, SinkWriter};
-use crate::runtime::Offset;
+use super::outbox::{Outbox, OutboxError};
+use super::{AfterFullSync, OpenSink, OutboxReport, SinkEnd, SinkStart, SinkWriter};
+use crate::disk::is_full;
+use crate::runtime::{Offset, Timestamp};
 
 /// How long a job that ends waits for what can still be delivered.
 pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -45,10 +49,11 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// What the sink actor and the thread of the connection share.
 struct SharedOutbox {
     outbox: Mutex<Outbox>,
-    store: Arc<dyn OutboxStore>,
-    /// Something came in.
+    /// Something came in, or there is no room.
     has_more: Notify,
     stop: CancellationToken,
+    /// The store's disk is full: nothing is written until the connection's thread has found room.
+    is_out_of_room: AtomicBool,
     /// The connection's thread cannot go on for its store.
     has_failed: AtomicBool,
 }
@@ -58,6 +63,37 @@ impl SharedOutbox {
         // A panic in the middle of a change leaves it as a crash would, but in memory: what is on disk counts.
         self.outbox.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+
+    /// Makes durable what came in, beside what goes on meanwhile.
+    fn flush(&self) -> Result<(), OutboxError> {
+        let store = self.lock().store();
+        Ok(store.flush()?)
+    }
+
+    /// Whether the store can be used.
+    fn check(&self) -> io::Result<()> {
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the outbox's store failed; see the log"));
+        }
+        if self.is_out_of_room.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the outbox waits for room on its disk"));
+        }
+        Ok(())
+    }
+
+    /// Notes why the store did not do something: a full disk is waited for by the connection's thread.
+    fn note(&self, error: OutboxError) -> io::Error {
+        if is_out_of_room(&error) {
+            self.is_out_of_room.store(true, Ordering::Relaxed);
+            self.has_more.notify_one();
+        }
+        error.into()
+    }
+}
+
+/// Whether the disk under the store is full; the outbox itself may be, which is another thing.
+fn is_out_of_room(error: &OutboxError) -> bool {
+    matches!(error, OutboxError::Store(source) if is_full(source))
 }
 
 /// Opens the sink: the outbox, and the thread that empties it.
@@ -75,10 +111,10 @@ pub(super) fn open(publish: &MqttPublish, start: &SinkStart<'_>) -> io::Result<O
         tracing::info!(outputs = outbox.waiting(), bytes = outbox.bytes(), "outputs wait in the outbox");
     }
     let shared = Arc::new(SharedOutbox {
-        store: outbox.store(),
         outbox: Mutex::new(outbox),
         has_more: Notify::new(),
         stop: CancellationToken::new(),
+        is_out_of_room: AtomicBool::new(false),
         has_failed: AtomicBool::new(false),
     });
     let client_id = checked.client_id.clone().unwrap_or_else(|| {
@@ -89,7 +125,7 @@ pub(super) fn open(publish: &MqttPublish, start: &SinkStart<'_>) -> io::Result<O
     let delivery = delivery::Delivery::new(Arc::clone(&shared), checked, start.job.to_owned(), client_id);
     let thread = std::thread::Builder::new().name("mqtt-sink".to_owned()).spawn(move || delivery.run())?;
     let writer = MqttWriter { shared: Arc::clone(&shared) };
-    let end = End { shared, thread: Some(thread) };
+    let end = End { sink: format!("mqtt {}", publish.topic()), shared, thread: Some(thread) };
     Ok(OpenSink { writer: Box::new(writer), delivered, end: Some(Box::new(end)) })
 }
 
@@ -100,10 +136,9 @@ struct MqttWriter {
 
 impl SinkWriter for MqttWriter {
     fn write(&mut self, offset: Offset, results: &[u8]) -> io::Result<()> {
-        if self.shared.has_failed.load(Ordering::Relaxed) {
-            return Err(io::Error::other("the outbox's store failed; see the log"));
-        }
-        self.shared.lock().admit(offset, results, place::now())?;
+        self.shared.check()?;
+        let admitted = self.shared.lock().admit(offset, results, place::now());
+        admitted.map_err(|error| self.shared.note(error))?;
         if !results.is_empty() {
             self.shared.has_more.notify_one();
         }
@@ -112,43 +147,77 @@ impl SinkWriter for MqttWriter {
 
     /// The number of outputs that wait.
     fn sync(&mut self) -> io::Result<u64> {
+        self.shared.check()?;
         let waiting = self.shared.lock().waiting();
-        self.shared.store.flush()?;
+        self.shared.flush().map_err(|error| self.shared.note(error))?;
         Ok(waiting)
+    }
+
+    fn after_full_sync(&self) -> AfterFullSync {
+        AfterFullSync::Again
     }
 }
 
 /// Ends the thread.
 struct End {
+    sink: String,
     shared: Arc<SharedOutbox>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl SinkEnd for End {
-    fn end(&mut self) {
+    fn end(&mut self) -> Option<OutboxReport> {
         self.shared.stop.cancel();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the thread that publishes panicked: what it had not delivered waits");
         }
-        let outcome = self.shared.store.flush();
-        let outbox = self.shared.lock();
-        let counts = outbox.counts();
+        let outcome = self.shared.flush();
+        let report = report(&self.sink, &self.shared.lock());
         tracing::info!(
-            waiting = outbox.waiting(),
-            bytes = outbox.bytes(),
-            dropped = counts.dropped,
-            expired = counts.expired,
-            folded = counts.folded,
-            refused = counts.refused,
-            damaged_blocks = counts.damaged_blocks,
+            waiting = report.waiting,
+            bytes = report.bytes,
+            oldest_seconds = report.oldest_age.map_or(0, |age| age.as_secs()),
+            delivered = report.delivered,
+            dropped = report.dropped,
+            expired = report.expired,
+            folded = report.folded,
+            refused = report.refused,
+            damaged_blocks = report.damaged_blocks,
             "left the outbox"
         );
         if let Err(error) = outcome {
             tracing::warn!(%error, "the outbox cannot be flushed: some outputs may be sent again");
         }
+        Some(report)
     }
+}
+
+/// What an outbox holds now, and what became of the rest.
+fn report(sink: &str, outbox: &Outbox) -> OutboxReport {
+    let counts = outbox.counts();
+    let oldest_age = match outbox.oldest() {
+        Ok(oldest) => oldest.map(|oldest| age(oldest, place::now())),
+        // Whatever is wrong with the store was said where it came up.
+        Err(_) => None,
+    };
+    OutboxReport {
+        sink: sink.to_owned(),
+        waiting: outbox.waiting(),
+        bytes: outbox.bytes(),
+        oldest_age,
+        delivered: outbox.delivered(),
+        dropped: counts.dropped,
+        expired: counts.expired,
+        folded: counts.folded,
+        refused: counts.refused,
+        damaged_blocks: counts.damaged_blocks,
+    }
+}
+
+fn age(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(u64::try_from(now.0.saturating_sub(since.0)).unwrap_or(0))
 }
 
 /// Of a job that did not come to run: its store must be free when it is tried again.

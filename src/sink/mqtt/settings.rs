@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::topic::TopicTemplate;
-use crate::mqtt::{BrokerUrl, PlainTcp, Qos, TlsFiles};
+use crate::mqtt::{BrokerUrl, MqttVersion, PlainTcp, Qos, TlsFiles};
 use crate::sink::outbox::{BYTES_MIN, OutboxSettings, WhenFull};
 use crate::tls::IdentityFiles;
 
@@ -13,7 +13,7 @@ const WINDOW_DEFAULT: u16 = 1000;
 /// Outputs of a backlog that are sent in a second, unless told otherwise.
 const BACKLOG_RATE_DEFAULT: u32 = 5_000;
 
-/// A sink that publishes at an MQTT broker (version 5), each output as a message of its own.
+/// A sink that publishes at an MQTT broker, each output as a message of its own.
 ///
 /// Outputs wait on disk until the broker has acknowledged them; a broker that is away does not hold up the job.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub struct MqttPublish {
     url: String,
     topic: String,
     qos: Qos,
+    version: MqttVersion,
     is_retained: bool,
     client_id: Option<String>,
     credentials: Option<PathBuf>,
@@ -37,6 +38,7 @@ pub(crate) struct CheckedPublish {
     pub(super) url: BrokerUrl,
     pub(super) topic: TopicTemplate,
     pub(super) qos: Qos,
+    pub(super) version: MqttVersion,
     pub(super) is_retained: bool,
     pub(super) client_id: Option<String>,
     pub(super) credentials: Option<PathBuf>,
@@ -48,13 +50,14 @@ pub(crate) struct CheckedPublish {
 
 impl MqttPublish {
     /// Publishes at the broker of this URL, `mqtt://HOST[:PORT]` or `mqtts://HOST[:PORT]`, under `topic`, in which `{0}`,
-    /// `{1}` … stand for the output's columns: with QoS 1, not retained, an outbox of 64 MiB that drops the oldest when it
+    /// `{1}` … stand for the output's columns: in MQTT 5, with QoS 1, not retained, an outbox of 64 MiB that drops the oldest when it
     /// is full.
     pub fn new(url: impl Into<String>, topic: impl Into<String>) -> Self {
         Self {
             url: url.into(),
             topic: topic.into(),
             qos: Qos::AtLeastOnce,
+            version: MqttVersion::V5,
             is_retained: false,
             client_id: None,
             credentials: None,
@@ -70,6 +73,13 @@ impl MqttPublish {
     #[must_use]
     pub fn qos(mut self, qos: Qos) -> Self {
         self.qos = qos;
+        self
+    }
+
+    /// Protocol version [default: 5]. Messages of 3.1.1 carry no id of their output.
+    #[must_use]
+    pub fn version(mut self, version: MqttVersion) -> Self {
+        self.version = version;
         self
     }
 
@@ -180,6 +190,7 @@ impl MqttPublish {
             url,
             topic: self.topic.parse().map_err(|error| format!("{error}"))?,
             qos: self.qos,
+            version: self.version,
             is_retained: self.is_retained,
             client_id: self.client_id.clone(),
             credentials: self.credentials.clone(),

@@ -149,6 +149,8 @@ pub(crate) struct Outbox {
     backlog: LaneState,
     live: LaneState,
     in_flight: Vec<InFlight>,
+    /// Outputs delivered since the job began.
+    delivered: u64,
     /// Blocks before this one need not be looked at to fold over the least time.
     pub(super) fold_from: OutputId,
 }
@@ -189,6 +191,7 @@ impl Outbox {
             backlog: LaneState::default(),
             live: LaneState::default(),
             in_flight: Vec::new(),
+            delivered: 0,
             fold_from: OutputId::default(),
         };
         outbox.read_blocks()?;
@@ -369,6 +372,26 @@ impl Outbox {
         self.counts
     }
 
+    /// Outputs delivered since the job began.
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// When the outputs that wait longest came in.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn oldest(&self) -> Result<Option<Timestamp>, OutboxError> {
+        let mut found = None;
+        self.store.scan(&[WAITING], &mut |key, value| {
+            if id_of(WAITING, key).is_some() {
+                found = block::header(value).ok().map(|header| header.stamp);
+            }
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
     pub(crate) fn store(&self) -> Arc<dyn OutboxStore> {
         Arc::clone(&self.store)
     }
@@ -383,23 +406,45 @@ impl Outbox {
         results: &[u8],
         now: Timestamp,
     ) -> Result<(), OutboxError> {
-        if results.is_empty() {
+        if results.is_empty() || offset <= self.admitted {
             self.admitted = self.admitted.max(offset);
             return Ok(());
         }
         let blocks = block::split(results).count() as u64;
         // 19: what a block's value has before its lines.
         self.make_room(results.len() as u64 + blocks * (BLOCK_OVERHEAD_BYTES + 19), now)?;
+        self.put_blocks(offset, results, now)?;
+        self.admitted = offset;
+        Ok(())
+    }
+
+    fn put_blocks(&mut self, offset: Offset, results: &[u8], stamp: Timestamp) -> Result<(), OutboxError> {
         let mut index = 0;
         for (lines, count, is_last) in block::split(results) {
-            let value = block::encode_lines(lines, count, now, is_last);
+            let value = block::encode_lines(lines, count, stamp, is_last);
             let id = OutputId { incarnation: self.incarnation, offset, index };
             self.store.put(&key(WAITING, id), &value)?;
             self.bytes += value.len() as u64 + BLOCK_OVERHEAD_BYTES;
             self.waiting += u64::from(count);
             index += count;
         }
-        self.admitted = self.admitted.max(offset);
+        Ok(())
+    }
+
+    /// Goes on after a write that found no room: whatever of a batch came in partly is removed. Whoever publishes begins anew
+    /// with [`Outbox::in_flight`], as after a crash.
+    ///
+    /// # Errors
+    /// The store's; it can be tried again.
+    pub(crate) fn reopen(&mut self) -> Result<(), OutboxError> {
+        self.store.make_room()?;
+        let mut outbox = Self::open(Arc::clone(&self.store), self.settings, self.incarnation)?;
+        // Batches without outputs leave nothing in the store.
+        outbox.admitted = outbox.admitted.max(self.admitted);
+        outbox.split_lanes();
+        outbox.counts = self.counts;
+        outbox.delivered = self.delivered;
+        *self = outbox;
         Ok(())
     }
 
@@ -478,6 +523,7 @@ impl Outbox {
         if !open.pending.remove(&ticket.position) {
             return Ok(());
         }
+        self.delivered += 1;
         open.is_dirty = true;
         self.waiting -= 1;
         if open.is_done() {
@@ -493,7 +539,10 @@ impl Outbox {
     pub(crate) fn refused(&mut self, ticket: Ticket, now: Timestamp) -> Result<(), OutboxError> {
         self.counts.refused += 1;
         self.write_counts()?;
-        self.done(ticket, now)
+        let delivered = self.delivered;
+        let outcome = self.done(ticket, now);
+        self.delivered = delivered;
+        outcome
     }
 
     /// Remembers what is done with of blocks that are not done with, so that a restart sends little again.

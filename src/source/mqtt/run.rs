@@ -117,7 +117,10 @@ impl MqttTask {
             self.subscriber.disconnected();
             if was_connected {
                 backoff.connected_for(begun.elapsed());
-                last_reason.clear();
+                // A broker that takes no filter does so with each connection.
+                if !matches!(end, End::Session(SessionError::NoFilter(_))) {
+                    last_reason.clear();
+                }
             }
             if matches!(end, End::Stopping) {
                 return;

@@ -18,6 +18,8 @@ pub(crate) struct Broker {
     child: Option<Child>,
     program: &'static str,
     port: u16,
+    /// What its clients are told to reach it.
+    client: Vec<String>,
     directory: TempDir,
 }
 
@@ -45,7 +47,8 @@ impl Broker {
             configuration.replace("DIR", &place)
         );
         std::fs::write(directory.path().join("mosquitto.conf"), configuration).unwrap();
-        let mut broker = Self { child: None, program, port, directory };
+        let client = ["-h", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned).to_vec();
+        let mut broker = Self { child: None, program, port, client, directory };
         broker.restart();
         Some(broker)
     }
@@ -83,6 +86,22 @@ impl Broker {
         self.directory.path()
     }
 
+    /// From now on clients get these arguments besides the port.
+    pub(crate) fn reach_with(&mut self, arguments: &[&str]) {
+        let port = self.port.to_string();
+        self.client = ["-p", &port].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
+    }
+
+    /// What clients get, but for those of [`Broker::publish_with`], which have it.
+    pub(crate) fn client(&self) -> Vec<&str> {
+        self.client.iter().map(String::as_str).collect()
+    }
+
+    /// Publishes to the topic `probe`.
+    pub(crate) fn probe(&self) {
+        self.publish("probe", 0, "probe\n");
+    }
+
     /// Publishes each line of `lines` as a message, with `mosquitto_pub`; returns when the broker has acknowledged.
     pub(crate) fn publish(&self, topic: &str, qos: u8, lines: &str) {
         self.publish_with(&["-t", topic, "-q", &qos.to_string(), "-l"], lines);
@@ -91,7 +110,7 @@ impl Broker {
     /// Runs `mosquitto_pub` with these arguments and `input`.
     pub(crate) fn publish_with(&self, arguments: &[&str], input: &str) {
         let mut command = Command::new("mosquitto_pub");
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]).args(arguments);
+        command.args(&self.client).args(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = start_child(&mut command).expect("mosquitto_pub comes with mosquitto-clients");
         let mut stdin = child.stdin.take().unwrap();

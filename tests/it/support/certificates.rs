@@ -1,7 +1,8 @@
-//! Certificates made by OpenSSL, and its client as a peer.
+//! Certificates made by OpenSSL, and its client as a peer; passwords made by Mosquitto.
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
@@ -92,5 +93,21 @@ impl TlsClient {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+}
+
+/// A file `passwords` for Mosquitto, in which each user's password is `right`; and for each user the files `USER.right` and
+/// `USER.wrong` for the program, of which the second has the password `canary-7`.
+pub(crate) fn passwords(directory: &Path, users: &[&str]) {
+    let file = directory.join("passwords");
+    std::fs::write(&file, "").unwrap();
+    for user in users {
+        let mut command = Command::new("mosquitto_passwd");
+        assert!(command.arg("-b").arg(&file).args([user, "right"]).status().unwrap().success());
+        for (name, password) in [("right", "right"), ("wrong", "canary-7")] {
+            let file = directory.join(format!("{user}.{name}"));
+            std::fs::write(&file, format!("{user}\n{password}\n")).unwrap();
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
     }
 }

@@ -33,7 +33,7 @@ mod wall_clock;
 
 pub(crate) use averages::{Averages, lines_of};
 pub(crate) use broker::Broker;
-pub(crate) use certificates::{TlsClient, certificates, has_openssl};
+pub(crate) use certificates::{TlsClient, certificates, has_openssl, passwords};
 pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 #[cfg(feature = "remotes")]

@@ -10,6 +10,7 @@ const WINDOW: usize = 50;
 pub(crate) struct Publisher {
     stream: TcpStream,
     qos: u8,
+    is_retained: bool,
 }
 
 impl Publisher {
@@ -21,7 +22,13 @@ impl Publisher {
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).unwrap();
         assert_eq!(answer, [0x20, 2, 0, 0], "the broker accepts");
-        Self { stream, qos }
+        Self { stream, qos, is_retained: false }
+    }
+
+    /// From now on the broker keeps the newest message of each topic.
+    pub(crate) fn retaining(mut self) -> Self {
+        self.is_retained = true;
+        self
     }
 
     /// Publishes a payload to a topic each; returns when the broker has acknowledged them all.
@@ -31,7 +38,10 @@ impl Publisher {
             for (id, (topic, payload)) in (1u16..).zip(window) {
                 let length = 2 + topic.len() + if self.qos > 0 { 2 } else { 0 } + payload.len();
                 assert!(length < 128, "short messages only");
-                bytes.extend([0x30 | self.qos << 1, u8::try_from(length).unwrap()]);
+                bytes.extend([
+                    0x30 | self.qos << 1 | u8::from(self.is_retained),
+                    u8::try_from(length).unwrap(),
+                ]);
                 bytes.extend([0, u8::try_from(topic.len()).unwrap()]);
                 bytes.extend(topic.as_bytes());
                 if self.qos > 0 {
