@@ -53,6 +53,7 @@ mod metrics;
 mod mqtt;
 mod mutants;
 mod operator;
+mod query;
 mod remote;
 mod runtime;
 mod sink;

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // When standard error is gone too, the exit code is all that is left to say it with.
-            writeln!(std::io::stderr(), "error: {}", tidegate::cli::message(&error)).ok();
+            writeln!(std::io::stderr(), "{}", tidegate::cli::message(&error)).ok();
             ExitCode::from(tidegate::cli::exit_code(&error))
         }
     }

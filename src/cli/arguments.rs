@@ -1,16 +1,19 @@
 //! The command line's syntax.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::check::{CheckArguments, ExplainArguments};
+use super::dry_run::TestArguments;
 use super::outbox::OutboxCommand;
 use super::publish::PublishArguments;
+use super::run::RunArguments;
 use super::sockets::SocketArguments;
 use crate::checkpoint::UploadWindow;
-use crate::config::{ByteSize, Interval};
+use crate::config::{ByteSize, Interval, ListenAddress, ListenAddressError};
 use crate::mqtt::MqttVersion;
 use crate::runtime::JournalSync;
 use crate::source::Retry;
@@ -18,6 +21,7 @@ use crate::source::Retry;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    the input ended, or the job was asked to stop (SIGTERM, Ctrl-C) and did so in order
+  1    `test`: the results are not those expected
   2    the command line is wrong
   69   the source is not available: the port is in use, or the server or the remote cannot be reached; or no job runs to
        take a savepoint of
@@ -41,6 +45,22 @@ pub struct Arguments {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a job from a file: sources, queries in SQL, sinks
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArguments),
+
+    /// Check a job file and show its plan: each step with its types, key and state. Opens nothing but the file
+    Check(CheckArguments),
+
+    /// Run a job file over samples, without network and with a virtual clock, and show or compare its results
+    Test(TestArguments),
+
+    /// List the functions and aggregates of queries
+    Functions,
+
+    /// Show the plan of a query of a job file
+    Explain(ExplainArguments),
+
     /// Run the reference job: the running average of each sensor's readings
     ///
     /// Reads lines `key value` (two integers separated by blanks), and from a key's second reading on prints
@@ -647,10 +667,7 @@ fn parse_journal(text: &str) -> Result<JournalArgument, String> {
 }
 
 pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
-    let port: Option<u16> = text.parse().ok();
-    port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
-        .or_else(|| text.parse().ok())
-        .ok_or_else(|| "give a port, or an address and a port such as 0.0.0.0:9000 or [::]:9000".to_owned())
+    text.parse().map(|ListenAddress(address)| address).map_err(|error: ListenAddressError| error.to_string())
 }
 
 fn parse_retry(text: &str) -> Result<Retry, String> {
@@ -682,12 +699,5 @@ mod tests {
     fn the_syntax_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_port_alone_listens_on_loopback() {
-        assert_eq!(parse_listen("9000").unwrap().to_string(), "127.0.0.1:9000");
-        assert_eq!(parse_listen("0.0.0.0:9000").unwrap().to_string(), "0.0.0.0:9000");
-        assert!(parse_listen("localhost").is_err());
     }
 }

@@ -10,13 +10,14 @@ use super::archive::{device, retention, trust};
 use super::arguments::{
     AckName, BackendName, CompressionName, DemoArguments, ExactnessName, JournalArgument, KeyLimitName,
 };
+use super::report::report;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use super::{allocator, logging, mqtt, publish, signals};
-use crate::checkpoint::{ArchiveError, Connectivity, UploadLimits};
-use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval};
+use crate::checkpoint::{ArchiveError, UploadLimits};
+use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
-    Backend, Compression, JobError, JobReport, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
+    Backend, Compression, JobError, JournalSettings, RemoteSettings, Settings, Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
@@ -131,13 +132,11 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
     if let Some(directory) = &arguments.checkpoint_dir {
         return Ok(directory.clone());
     }
-    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share"));
-    let data = data.or_else(home).filter(|path| path.is_absolute()).ok_or_else(|| {
+    let data = data_directory().ok_or_else(|| {
         JobError::Configuration("no data directory: HOME is not set; give --checkpoint-dir".to_owned())
     })?;
     if let Some(url) = &arguments.mqtt {
-        return Ok(data.join("tidegate").join(format!("demo-mqtt-{}", file_name(url))));
+        return Ok(data.join(format!("demo-mqtt-{}", file_name(url))));
     }
     if let Some((kind, place)) = arguments.sockets.place() {
         return Ok(data.join("tidegate").join(format!("demo-{kind}-{}", file_name(&place))));
@@ -147,7 +146,7 @@ fn checkpoint_directory(arguments: &DemoArguments) -> Result<PathBuf, JobError> 
         (_, Some(address)) => format!("demo-listen-{}", file_name(&address.to_string())),
         _ => "demo-sensors".to_owned(),
     };
-    Ok(data.join("tidegate").join(source))
+    Ok(data.join(source))
 }
 
 /// `address` with everything but letters, digits, dots and dashes replaced.
@@ -210,33 +209,4 @@ fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Resul
         }
     };
     Ok(environment.connect(TcpConnect::new(address).retry(retry).line_bytes_max(line_bytes_max)))
-}
-
-fn report(report: &JobReport) {
-    for ((place, cause), count) in &report.rejected {
-        tracing::warn!(%place, %cause, count, "readings rejected");
-    }
-    if report.shipping.connectivity == Connectivity::Fenced {
-        tracing::error!(
-            shipped = report.shipping.shipped,
-            "another device ships under this one's name: what this one took in since is on no remote"
-        );
-    }
-    tracing::info!(
-        readings = report.readings,
-        replayed = report.replayed,
-        outputs = report.outputs,
-        rejected = report.rejected.values().sum::<u64>(),
-        lost = report.readings_lost,
-        restarts = report.restarts,
-        hangs = report.hangs,
-        checkpoints = report.checkpoints_completed,
-        checkpoints_failed = report.checkpoints_failed,
-        shipped = report.shipping.shipped,
-        unshipped_readings = report.shipping.backlog.map_or(0, |backlog| backlog.readings),
-        clock_jumps = report.clock_jumps,
-        keys_evicted = report.keys_evicted,
-        memory_shortages = report.memory_shortages,
-        "ended"
-    );
 }

@@ -1,11 +1,14 @@
 //! Exit codes, those of BSD's sysexits where one fits. Listed in `--help` and the README.
 
+use super::dry_run::UnexpectedResults;
+use super::logging::has_colours;
 use crate::checkpoint::{ArchiveError, CheckpointError, InspectionError, SavepointError};
-use crate::config::ConfigError;
+use crate::config::{Colours, ConfigError, Diagnostics};
 use crate::remote::RemoteError;
 use crate::runtime::{ControlError, JobError};
 use crate::state::StateError;
 
+const UNEXPECTED: u8 = 1;
 const UNAVAILABLE: u8 = 69;
 const SOFTWARE: u8 = 70;
 const CANNOT_CREATE: u8 = 73;
@@ -16,6 +19,9 @@ const CONFIGURATION: u8 = 78;
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(job) = error.downcast_ref::<JobError>() {
         return job_exit_code(job);
+    }
+    if error.is::<UnexpectedResults>() {
+        return UNEXPECTED;
     }
     if let Some(archive) = error.downcast_ref::<ArchiveError>() {
         return archive_exit_code(archive);
@@ -37,17 +43,20 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(ControlError::Path { .. }) => return CONFIGURATION,
         None => {}
     }
-    if error.is::<ConfigError>() { CONFIGURATION } else { SOFTWARE }
+    if error.is::<ConfigError>() || error.is::<Diagnostics>() { CONFIGURATION } else { SOFTWARE }
 }
 
-/// The one line that says what ended the command.
+/// What ended the command: one line that begins with `error:`, or for a job file several of them with their places.
 pub fn message(error: &anyhow::Error) -> String {
+    if let Some(faults) = error.downcast_ref::<Diagnostics>() {
+        return faults.render(if has_colours() { Colours::Ansi } else { Colours::Never });
+    }
     // These name their cause themselves; a context does not.
     let names_cause = error.is::<JobError>()
         || error.is::<ArchiveError>()
         || error.is::<ControlError>()
         || error.is::<InspectionError>();
-    if names_cause { error.to_string() } else { format!("{error:#}") }
+    if names_cause { format!("error: {error}") } else { format!("error: {error:#}") }
 }
 
 fn archive_exit_code(error: &ArchiveError) -> u8 {

@@ -3,9 +3,14 @@
 mod allocator;
 mod archive;
 mod arguments;
+mod check;
 mod checkpoint;
 mod demo;
+mod dry_run;
 mod exit_code;
+mod functions;
+mod job;
+mod job_arguments;
 mod journal;
 mod logging;
 mod mqtt;
@@ -13,7 +18,9 @@ mod outbox;
 mod progress;
 mod publish;
 mod replay;
+mod report;
 mod restore;
+mod run;
 mod running_average;
 mod savepoint;
 mod sequenced_average;
@@ -32,6 +39,11 @@ pub use exit_code::{exit_code, message};
 pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Explain(arguments) => check::explain(&arguments),
+        Command::Functions => functions::run(),
+        Command::Test(arguments) => dry_run::test(&arguments),
         Command::Restore(arguments) => restore::run(&arguments),
         Command::Checkpoint(command) => checkpoint::run(&command),
         Command::Journal(command) => journal::run(&command),

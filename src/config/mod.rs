@@ -1,13 +1,26 @@
-//! Settings from text: sizes and durations, the board profile, the demo's defaults.
+//! Settings from text: job files, sizes and durations, the board profile, the demo's defaults.
 //!
 //! Text is parsed into a raw shape that refuses unknown keys, then turned once into types that cannot be wrong.
 
+mod address;
 mod board;
 mod demo;
+mod diagnostics;
+mod directory;
+pub(crate) mod job;
 mod units;
 
+pub use address::{ListenAddress, ListenAddressError};
 pub use board::BoardProfile;
 pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
+pub(crate) use diagnostics::Colours;
+pub use diagnostics::Diagnostics;
+pub(crate) use diagnostics::{Diagnostic, TextError};
+pub(crate) use directory::data_directory;
+pub(crate) use job::{
+    Branch, JobConfig, Located, QueryConfig, SinkConnector, SinkFormat, SourceConfig, SourceConnector,
+    SourceFormat, Template, TemplatePart, TimestampUnit, load_job,
+};
 pub use units::{ByteSize, Interval, UnitError};
 
 /// Why a settings file is refused.

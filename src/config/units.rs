@@ -66,7 +66,7 @@ impl FromStr for ByteSize {
     }
 }
 
-/// A length of time: `100ms`, `2s`, `5m`, `1h`.
+/// A length of time: `100ms`, `2s`, `5m`, `1h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval(pub Duration);
 
@@ -80,7 +80,8 @@ impl FromStr for Interval {
             "s" => 1000,
             "m" | "min" => 60_000,
             "h" => 3_600_000,
-            _ => return Err(UnitError::Unit { text: text.to_owned(), units: "ms, s, m, h" }),
+            "d" => 86_400_000,
+            _ => return Err(UnitError::Unit { text: text.to_owned(), units: "ms, s, m, h, d" }),
         };
         let interval_ms = number.checked_mul(factor_ms);
         interval_ms
@@ -118,6 +119,7 @@ mod tests {
         assert_eq!("2s".parse(), Ok(Interval(Duration::from_secs(2))));
         assert_eq!("1500 ms".parse(), Ok(Interval(Duration::from_millis(1500))));
         assert_eq!("2m".parse(), Ok(Interval(Duration::from_secs(120))));
+        assert_eq!("7d".parse(), Ok(Interval(Duration::from_secs(7 * 86_400))));
     }
 
     #[test]
@@ -135,7 +137,7 @@ mod tests {
                 "\"KiB\" does not begin with a whole number; write for instance 64KiB",
                 "\"64KB\" has no known unit: use one of B, KiB, MiB, GiB",
                 "\"-1s\" does not begin with a whole number; write for instance 2s",
-                "\"2\" has no known unit: use one of ms, s, m, h",
+                "\"2\" has no known unit: use one of ms, s, m, h, d",
                 "\"99999999999999999999s\" is too large",
             ]
         );

@@ -111,8 +111,13 @@ pub(crate) trait Middle {
     /// A buffer for the results, empty.
     fn new_buffer(&self) -> Box<dyn Slot>;
 
-    /// Turns the records in `input` into those in `out`.
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError>;
+    /// Turns the records in `input`, of the batch at hand, into those in `out`.
+    fn run(
+        &mut self,
+        header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError>;
 }
 
 /// The end of a chain: one part for each receiving subtask.
@@ -147,7 +152,7 @@ impl Chain {
         header: &BatchHeader,
         parts: Vec<AnyPart>,
     ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
-        self.step(|head, out| {
+        self.step(header, |head, out| {
             head.begin(header, out)?;
             head.run(header, parts, out)?;
             head.end(header, out)
@@ -156,7 +161,7 @@ impl Chain {
 
     /// Begins a batch that goes frame by frame.
     pub(crate) fn begin(&mut self, header: &BatchHeader) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
-        self.step(|head, out| head.begin(header, out))
+        self.step(header, |head, out| head.begin(header, out))
     }
 
     /// Processes one frame of it.
@@ -165,23 +170,24 @@ impl Chain {
         header: &BatchHeader,
         part: AnyPart,
     ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
-        self.step(|head, out| head.run(header, vec![part], out))
+        self.step(header, |head, out| head.run(header, vec![part], out))
     }
 
     /// Ends it.
     pub(crate) fn end(&mut self, header: &BatchHeader) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
-        self.step(|head, out| head.end(header, out))
+        self.step(header, |head, out| head.end(header, out))
     }
 
     fn step(
         &mut self,
+        header: &BatchHeader,
         take: impl FnOnce(&mut dyn Head, &mut dyn Slot) -> Result<(), OperatorError>,
     ) -> Result<Vec<Vec<AnyPart>>, OperatorError> {
         self.slots.iter_mut().for_each(|slot| slot.clear());
         take(&mut *self.head, &mut *self.slots[0])?;
         for (index, (input, middle)) in self.middles.iter_mut().enumerate() {
             let (before, from_here) = self.slots.split_at_mut(index + 1);
-            middle.run(&mut *before[*input], &mut *from_here[0])?;
+            middle.run(header, &mut *before[*input], &mut *from_here[0])?;
         }
         Ok(self.tails.iter_mut().map(|(input, tail)| tail.run(&mut *self.slots[*input])).collect())
     }

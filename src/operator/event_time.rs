@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::{Buffer, Middle, Slot, buffer};
 use super::error::OperatorError;
-use crate::runtime::Timestamp;
+use crate::runtime::{BatchHeader, Timestamp};
 
 /// How far behind the highest timestamp records may come, and when a stream that brings none is not waited for.
 ///
@@ -82,7 +82,12 @@ impl<T: 'static, F: FnMut(&T) -> Timestamp> Middle for AssignTimestamps<T, F> {
         Box::new(Buffer::<T>::default())
     }
 
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError> {
         let (input, out) = (buffer::<T>(input), buffer::<T>(out));
         out.times.extend(input.records.iter().map(|record| (self.timestamp)(record).0));
         out.mark = out.times.iter().max().copied().unwrap_or(i64::MIN);

@@ -52,6 +52,17 @@ pub(crate) struct KeyBy<K, T, F> {
     types: PhantomData<fn(T) -> K>,
 }
 
+/// The subtask that owns each key group.
+pub(crate) fn owners(context: &SubtaskContext) -> Vec<u16> {
+    let mut owners = Vec::with_capacity(usize::from(context.max_parallelism.get()));
+    for index in 0..context.parallelism {
+        let range = KeyGroupRange::of_subtask(index, context.parallelism, context.max_parallelism);
+        let owner = u16::try_from(index).expect("a job has fewer subtasks than key groups");
+        owners.extend(std::iter::repeat_n(owner, range.len()));
+    }
+    owners
+}
+
 impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
     pub(crate) fn new(
         name: &str,
@@ -60,16 +71,10 @@ impl<K: Key, T, F: FnMut(&T) -> K> KeyBy<K, T, F> {
         pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
         stream: usize,
     ) -> Self {
-        let mut owners = Vec::with_capacity(usize::from(context.max_parallelism.get()));
-        for index in 0..context.parallelism {
-            let range = KeyGroupRange::of_subtask(index, context.parallelism, context.max_parallelism);
-            let owner = u16::try_from(index).expect("a job has fewer subtasks than key groups");
-            owners.extend(std::iter::repeat_n(owner, range.len()));
-        }
         Self {
             key,
             context: context.clone(),
-            owners,
+            owners: owners(context),
             encoder: KeyEncoder::new(),
             rejections: Rejections::new(name, Arc::clone(&context.metrics)),
             pool,

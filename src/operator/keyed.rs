@@ -7,7 +7,6 @@
 //! end     the watermark moves; event-time timers up to it
 //! ```
 
-use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -16,22 +15,16 @@ use super::chain::{Buffer, Head, NO_TIME, Slot as ChainSlot, buffer};
 use super::collector::Collector;
 use super::context::KeyedContext;
 use super::error::OperatorError;
-use super::event_time::{EventClock, SavedClock, StreamTime};
-use super::firing::{DUE_TIMERS_SET_MAX, DueTimer, TimersAhead};
+use super::event_time::StreamTime;
+use super::firing::DueTimer;
 use super::key_by::KeyedPart;
+use super::keyed_core::KeyedCore;
 use super::part::{AnyPart, PartPool};
-use crate::metrics::{JobMetrics, RejectCause, Rejections};
 use crate::runtime::{BatchHeader, Timestamp};
-use crate::sink::dead_letter::Refused;
-use crate::state::key::KeyEncoder;
 use crate::state::{
-    Key, KeyGroupRange, KeyedState, OperatorListDescriptor, OperatorListState, Redistribution, SavedPart,
-    Slot, StateError, StateRegistry, StateSetup, StateSnapshot, StateValue, TimeDomain, ValueState,
+    Key, SavedPart, Slot, StateError, StateRegistry, StateSnapshot, StateValue, TimeDomain, ValueState,
     ValueStateDescriptor,
 };
-
-/// Name of the operator's list that holds its event clock.
-const CLOCK_LIST: &str = "tidegate.event-clock";
 
 /// A function over keyed records that keeps state for each key.
 ///
@@ -121,28 +114,10 @@ pub trait KeyedProcessFunction<K, T>: 'static {
 
 /// Runs a keyed process function over the parts of a batch.
 pub(crate) struct KeyedProcess<K, T, P: KeyedProcessFunction<K, T>> {
-    operator: String,
     function: P,
     handles: P::State,
-    state: KeyedState<K>,
-    slots: Vec<Slot>,
-    /// Records of the batch so far.
-    record_count: usize,
-    clock: EventClock,
-    /// The clock as it is saved; none where there are no timestamps.
-    saved_clock: Option<OperatorListState<SavedClock>>,
-    ahead: TimersAhead<K>,
-    encoder: KeyEncoder,
-    rejections: Rejections,
-    refused: Refused,
-    /// Knows where refused records are kept.
-    setup: Arc<StateSetup>,
-    metrics: Arc<JobMetrics>,
-    /// Keys were dropped before.
-    has_evicted: bool,
+    core: KeyedCore<K>,
     pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
-    index: usize,
-    parallelism: usize,
     types: PhantomData<fn(T)>,
 }
 
@@ -155,35 +130,9 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
         pool: Arc<PartPool<Box<KeyedPart<K, T>>>>,
         streams: &[StreamTime],
     ) -> Result<Self, StateError> {
-        let range = KeyGroupRange::of_subtask(context.index, context.parallelism, context.max_parallelism);
-        let setup = Arc::clone(&context.state);
-        let mut state = KeyedState::new(operator.to_owned(), range, context.max_parallelism, setup);
-        let handles = function.open(state.registry())?;
-        let clock = EventClock::new(streams);
-        let list = OperatorListDescriptor::new(CLOCK_LIST, Redistribution::Union);
-        let saved_clock =
-            clock.is_timed().then(|| state.registry().operator_list::<SavedClock>(&list)).transpose()?;
-        Ok(Self {
-            operator: operator.to_owned(),
-            function,
-            handles,
-            state,
-            slots: Vec::new(),
-            record_count: 0,
-            clock,
-            saved_clock,
-            ahead: TimersAhead::default(),
-            encoder: KeyEncoder::new(),
-            rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
-            refused: Refused::default(),
-            setup: Arc::clone(&context.state),
-            metrics: Arc::clone(&context.metrics),
-            has_evicted: false,
-            pool,
-            index: context.index,
-            parallelism: context.parallelism,
-            types: PhantomData,
-        })
+        let (core, handles) =
+            KeyedCore::open(operator, context, streams, |registry| function.open(registry))?;
+        Ok(Self { function, handles, core, pool, types: PhantomData })
     }
 
     /// Fires the timers of `domain` that are due at `now`, and those they set that are due too.
@@ -194,23 +143,18 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
         header: &BatchHeader,
         out: &mut Buffer<P::Out>,
     ) -> Result<(), OperatorError> {
-        let rows = self.state.rows();
-        self.state.timers().begin_firing(domain, now);
-        while let Some(DueTimer { time, key, slot }) = self.ahead.next(&mut self.state, domain, now)? {
-            if slot == Slot::REFUSED {
-                self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
-                continue;
-            }
-            rows.move_to(slot);
+        let core = &mut self.core;
+        core.state.timers().begin_firing(domain, now);
+        while let Some(DueTimer { time, key, .. }) = core.next_timer(domain, now)? {
             let event_time = if domain == TimeDomain::EventTime { time } else { NO_TIME };
             let mut context = KeyedContext {
                 key: &key,
                 header,
                 time: event_time,
-                watermark: self.clock.watermark(),
-                rejections: &mut self.rejections,
-                timers: self.state.timers(),
-                encoder: &mut self.encoder,
+                watermark: core.clock.watermark(),
+                rejections: &mut core.rejections,
+                timers: core.state.timers(),
+                encoder: &mut core.encoder,
             };
             let mut collector = Collector::new(&mut out.records);
             self.function.on_timer(
@@ -220,32 +164,13 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
                 &mut context,
                 &mut collector,
             )?;
-            if self.saved_clock.is_some() {
+            if core.is_timed() {
                 out.times.resize(out.records.len(), event_time);
             }
-            if self.state.timers().set_due() > DUE_TIMERS_SET_MAX {
-                return Err(OperatorError::TimersEndless { limit: DUE_TIMERS_SET_MAX });
-            }
+            core.check_endless()?;
         }
-        self.state.timers().end_firing();
+        core.state.timers().end_firing();
         Ok(())
-    }
-}
-
-impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
-    fn count_evicted(&mut self) {
-        let evicted = self.state.take_evicted();
-        if evicted == 0 {
-            return;
-        }
-        JobMetrics::add(&self.metrics.keys_evicted, evicted);
-        if !std::mem::replace(&mut self.has_evicted, true) {
-            tracing::warn!(
-                operator = self.operator,
-                keys = evicted,
-                "state is at its limit: the keys not seen for longest are dropped from now on, and counted"
-            );
-        }
     }
 }
 
@@ -255,7 +180,7 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
     }
 
     fn begin(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
-        self.state.begin_batch(header.stamp.0);
+        self.core.state.begin_batch(header.stamp.0);
         self.fire(TimeDomain::ProcessingTime, header.stamp.0, header, buffer::<P::Out>(out))
     }
 
@@ -266,24 +191,19 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
         out: &mut dyn ChainSlot,
     ) -> Result<(), OperatorError> {
         let out = buffer::<P::Out>(out);
-        let rows = self.state.rows();
-        let watermark = self.clock.watermark();
+        let core = &mut self.core;
+        let rows = core.state.rows();
+        let watermark = core.clock.watermark();
         for part in parts {
             let mut part: Box<KeyedPart<K, T>> = part.downcast().expect("key_by sends keyed parts");
-            self.clock.hear(part.stream, part.mark);
-            self.state.resolve(&part.hashes, &part.keys, &mut self.slots)?;
-            self.record_count += part.records.len();
-            let is_timed = self.saved_clock.is_some();
+            let slots = core.take_in(part.stream, part.mark, &part.hashes, &part.keys)?;
+            let is_timed = core.is_timed();
             let mut collector = Collector::new(&mut out.records);
             let mut times = part.times.iter();
-            for ((record, key), slot) in part.records.drain(..).zip(&part.keys).zip(&self.slots) {
+            for ((record, key), slot) in part.records.drain(..).zip(&part.keys).zip(&slots) {
                 let time = times.next().copied().unwrap_or(NO_TIME);
                 if *slot == Slot::REFUSED {
-                    self.state.with_encoded(key, |key_bytes| {
-                        let cause = RejectCause::KEYS_MAX;
-                        self.refused.add(header.offset, &self.operator, cause, key, key_bytes);
-                        self.rejections.reject(cause, None, || Cow::Borrowed(key_bytes));
-                    });
+                    core.refuse(header, key);
                     continue;
                 }
                 rows.move_to(*slot);
@@ -293,15 +213,16 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
                     header,
                     time,
                     watermark,
-                    rejections: &mut self.rejections,
-                    timers: self.state.timers(),
-                    encoder: &mut self.encoder,
+                    rejections: &mut core.rejections,
+                    timers: core.state.timers(),
+                    encoder: &mut core.encoder,
                 };
                 self.function.process(record, &mut self.handles, &mut context, &mut collector)?;
                 if is_timed {
                     out.times.resize(collector.count(), time);
                 }
             }
+            core.give_back(slots);
             part.hashes.clear();
             part.keys.clear();
             part.times.clear();
@@ -312,51 +233,35 @@ impl<K: Key, T: Send + 'static, P: KeyedProcessFunction<K, T>> Head for KeyedPro
 
     fn end(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
         let out = buffer::<P::Out>(out);
-        self.clock.end_batch(header.stamp.0);
-        self.fire(TimeDomain::EventTime, self.clock.watermark(), header, out)?;
-        out.mark = self.clock.watermark();
-        self.state.end_batch(std::mem::take(&mut self.record_count))?;
-        self.count_evicted();
-        if let Some(dead_letters) = &self.setup.dead_letters {
-            dead_letters.keep(&self.refused);
-        }
-        self.refused.clear();
-        self.rejections.end_batch();
-        Ok(())
+        self.core.clock.end_batch(header.stamp.0);
+        let watermark = self.core.clock.watermark();
+        self.fire(TimeDomain::EventTime, watermark, header, out)?;
+        out.mark = watermark;
+        self.core.end_batch()
     }
 
     fn next_due(&mut self) -> Option<Timestamp> {
-        let timer = self.state.timers().next_time(TimeDomain::ProcessingTime);
-        let idle = self.clock.next_due(self.state.rows().now());
-        timer.into_iter().chain(idle).min().map(Timestamp)
+        self.core.next_due()
     }
 
     fn stateful_operator(&self) -> Option<&str> {
-        Some(&self.operator)
+        Some(self.core.operator())
     }
 
     fn snapshot(&mut self) -> Result<Option<Box<dyn StateSnapshot>>, StateError> {
-        if let Some(saved) = &self.saved_clock {
-            saved.update([self.clock.save()]);
-        }
-        self.state.snapshot().map(Some)
+        self.core.snapshot().map(Some)
     }
 
     fn check(&mut self, parts: &[SavedPart]) -> Result<(), StateError> {
-        self.state.check(parts, self.parallelism)
+        self.core.check(parts)
     }
 
     fn open(&mut self, parts: &[SavedPart], stamp: Timestamp) -> Result<(), StateError> {
-        self.state.open(parts, self.index, self.parallelism, stamp.0)?;
-        // All subtasks had the same.
-        if let Some(saved) = self.saved_clock.as_ref().and_then(|saved| saved.get().into_iter().next()) {
-            self.clock.restore(&saved);
-        }
-        Ok(())
+        self.core.restore(parts, stamp)
     }
 
     fn key_count(&self) -> usize {
-        self.state.key_count()
+        self.core.state.key_count()
     }
 }
 

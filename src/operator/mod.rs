@@ -16,22 +16,24 @@ mod event_time;
 mod firing;
 mod key_by;
 mod keyed;
+mod keyed_core;
 mod part;
 mod text;
 mod transform;
 
-pub(crate) use chain::{Chain, Head, Middle, Tail};
+pub(crate) use chain::{Chain, Head, Middle, NO_TIME, Slot, Tail};
 pub use collector::Collector;
 pub use context::KeyedContext;
 pub(crate) use encode::{Encode, EncodedPart};
 pub use error::OperatorError;
 pub use event_time::WatermarkStrategy;
 pub(crate) use event_time::{AssignTimestamps, StreamTime};
-pub(crate) use key_by::{KeyBy, KeyedPart};
+pub(crate) use key_by::{KeyBy, KeyedPart, owners};
 pub use keyed::KeyedProcessFunction;
 pub(crate) use keyed::{KeyedProcess, StateClosure};
+pub(crate) use keyed_core::KeyedCore;
 pub(crate) use part::{AnyPart, PartPool, TracedPart};
-pub(crate) use text::{FrameInput, MessageUse, TextHead};
+pub(crate) use text::{FrameInput, MessageUse, TextHead, provenance, visit_lines};
 pub(crate) use transform::{Copies, Filter, FlatMap, Map};
 
 use std::sync::Arc;

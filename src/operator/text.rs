@@ -10,7 +10,7 @@ use super::error::OperatorError;
 use super::part::AnyPart;
 use crate::metrics::{Provenance, RejectCause, Rejections};
 use crate::runtime::BatchHeader;
-use crate::source::frame::{FrameChunk, Frames, SourceIndex, trim_line_end};
+use crate::source::frame::{FrameChunk, Frames, Share, SourceIndex, trim_line_end};
 use crate::source::{Frame, Messages};
 
 /// The part a source stage's subtasks get: all frames of the batch; each takes its share.
@@ -19,6 +19,15 @@ pub(crate) struct FrameInput {
     pub(crate) frames: Arc<Frames>,
     /// Only the frame of this number, counted from 0 within the batch.
     pub(crate) only: Option<u64>,
+}
+
+impl FrameInput {
+    /// The frames of a share that are to be processed, where any are.
+    pub(crate) fn range_of(&self, share: &Share<'_>) -> Option<std::ops::Range<usize>> {
+        let Some(only) = self.only else { return Some(share.range.clone()) };
+        let at = only.checked_sub(share.first_frame)? as usize;
+        share.range.contains(&at).then_some(at..at + 1)
+    }
 }
 
 /// Whether a head's closure looks at more of a frame than its text.
@@ -54,68 +63,70 @@ where
         Self { source, context: context.clone(), function, messages, rejections, types: PhantomData }
     }
 
-    /// The text of a run of frames is checked once: a line end is ASCII, so lines of valid text are valid.
     fn chunk(&mut self, chunk: &FrameChunk, range: &std::ops::Range<usize>, out: &mut Vec<T>) {
-        let bytes = chunk.bytes(range);
-        let (start, ends) = chunk.ends(range);
         let first_line = chunk.first_line + range.start as u64;
         let mut collector = Collector::new(out);
         let mut messages = match self.messages {
             MessageUse::Ignored => Messages::ignored(),
             MessageUse::Read => Messages::of(chunk, range),
         };
-        match std::str::from_utf8(bytes) {
-            Ok(text) if memchr::memchr(0, bytes).is_none() => {
-                let mut from = 0;
-                for (index, end) in ends.iter().enumerate() {
-                    let to = *end as usize - start;
-                    let line = trim_line_end(&text[from..to]);
-                    from = to;
-                    collector.next_record();
-                    let frame = Frame::new(line, messages.next_frame());
-                    if let Err(cause) = (self.function)(&frame, &mut collector) {
-                        let line_number = first_line + index as u64;
-                        self.rejections
-                            .reject(cause, provenance(chunk, line_number), || line.as_bytes().into());
-                    }
-                }
-            }
-            _ => self.suspicious((chunk, &mut messages), first_line, bytes, (start, ends), &mut collector),
-        }
-    }
-
-    /// Somewhere there is a NUL, or bytes that are not UTF-8: looks at each line alone.
-    #[cold]
-    fn suspicious(
-        &mut self,
-        (chunk, messages): (&FrameChunk, &mut Messages<'_>),
-        first_line: u64,
-        bytes: &[u8],
-        (start, ends): (usize, &[u32]),
-        collector: &mut Collector<'_, T>,
-    ) {
-        let mut from = 0;
-        for (index, end) in ends.iter().enumerate() {
-            let to = *end as usize - start;
-            let frame = &bytes[from..to];
-            from = to;
+        visit_lines(chunk, range, |index, line| {
             collector.next_record();
             let message = messages.next_frame();
-            let outcome = match std::str::from_utf8(frame) {
-                Err(_) => Err(RejectCause::NOT_UTF8),
-                Ok(_) if memchr::memchr(0, frame).is_some() => Err(RejectCause::NUL),
-                Ok(text) => (self.function)(&Frame::new(trim_line_end(text), message), collector),
+            let outcome = match line {
+                Ok(text) => (self.function)(&Frame::new(text, message), &mut collector)
+                    .map_err(|cause| (cause, text.as_bytes())),
+                Err(refused) => Err(refused),
             };
-            if let Err(cause) = outcome {
-                self.rejections.reject(cause, provenance(chunk, first_line + index as u64), || {
-                    frame.trim_ascii_end().into()
-                });
+            if let Err((cause, bytes)) = outcome {
+                self.rejections.reject(cause, provenance(chunk, first_line + index as u64), || bytes.into());
+            }
+        });
+    }
+}
+
+/// Gives each frame of `range` to `visit`: its number in the range, and its text without the line's end, or why it is none, with its
+/// bytes.
+///
+/// The text of a run of frames is checked once: a line end is ASCII, so lines of valid text are valid.
+#[inline(always)]
+pub(crate) fn visit_lines<'c>(
+    chunk: &'c FrameChunk,
+    range: &std::ops::Range<usize>,
+    mut visit: impl FnMut(usize, Result<&'c str, (RejectCause, &'c [u8])>),
+) {
+    let bytes = chunk.bytes(range);
+    let (start, ends) = chunk.ends(range);
+    let mut from = 0;
+    match std::str::from_utf8(bytes) {
+        Ok(text) if memchr::memchr(0, bytes).is_none() => {
+            for (index, end) in ends.iter().enumerate() {
+                let to = *end as usize - start;
+                visit(index, Ok(trim_line_end(&text[from..to])));
+                from = to;
+            }
+        }
+        // Somewhere there is a NUL, or bytes that are not UTF-8: looks at each line alone.
+        _ => {
+            for (index, end) in ends.iter().enumerate() {
+                let to = *end as usize - start;
+                visit(index, line_of(&bytes[from..to]));
+                from = to;
             }
         }
     }
 }
 
-fn provenance(chunk: &FrameChunk, line: u64) -> Option<Provenance<'_>> {
+#[cold]
+fn line_of(frame: &[u8]) -> Result<&str, (RejectCause, &[u8])> {
+    match std::str::from_utf8(frame) {
+        Err(_) => Err((RejectCause::NOT_UTF8, frame.trim_ascii_end())),
+        Ok(_) if memchr::memchr(0, frame).is_some() => Err((RejectCause::NUL, frame.trim_ascii_end())),
+        Ok(text) => Ok(trim_line_end(text)),
+    }
+}
+
+pub(crate) fn provenance(chunk: &FrameChunk, line: u64) -> Option<Provenance<'_>> {
     Some(Provenance { origin: &chunk.origin, line })
 }
 
@@ -144,13 +155,7 @@ where
         for part in parts {
             let input: Box<FrameInput> = part.downcast().expect("the sequencer sends frames");
             for share in input.frames.share(self.source, self.context.index, self.context.parallelism) {
-                let range = match input.only {
-                    None => share.range,
-                    Some(frame) => match frame.checked_sub(share.first_frame) {
-                        Some(at) if share.range.contains(&(at as usize)) => at as usize..at as usize + 1,
-                        _ => continue,
-                    },
-                };
+                let Some(range) = input.range_of(&share) else { continue };
                 self.chunk(share.chunk, &range, out);
             }
         }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::chain::{Buffer, Middle, Slot, buffer};
 use super::collector::Collector;
 use super::error::OperatorError;
+use crate::runtime::BatchHeader;
 
 /// One result for each record.
 pub(crate) struct Map<T, U, F> {
@@ -23,7 +24,12 @@ impl<T: 'static, U: 'static, F: FnMut(T) -> U> Middle for Map<T, U, F> {
         Box::new(Buffer::<U>::default())
     }
 
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError> {
         let (input, out) = (buffer::<T>(input), buffer::<U>(out));
         out.records.extend(input.records.drain(..).map(&mut self.function));
         std::mem::swap(&mut out.times, &mut input.times);
@@ -49,7 +55,12 @@ impl<T: 'static, F: FnMut(&T) -> bool> Middle for Filter<T, F> {
         Box::new(Buffer::<T>::default())
     }
 
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError> {
         let (input, out) = (buffer::<T>(input), buffer::<T>(out));
         out.mark = input.mark;
         if input.times.is_empty() {
@@ -83,7 +94,12 @@ impl<T: 'static, U: 'static, F: FnMut(T, &mut Collector<'_, U>)> Middle for Flat
         Box::new(Buffer::<U>::default())
     }
 
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError> {
         let (input, out) = (buffer::<T>(input), buffer::<U>(out));
         out.mark = input.mark;
         let mut collector = Collector::new(&mut out.records);
@@ -111,7 +127,12 @@ impl<T: Clone + 'static> Middle for Copies<T> {
         Box::new(Buffer::<T>::default())
     }
 
-    fn run(&mut self, input: &mut dyn Slot, out: &mut dyn Slot) -> Result<(), OperatorError> {
+    fn run(
+        &mut self,
+        _header: &BatchHeader,
+        input: &mut dyn Slot,
+        out: &mut dyn Slot,
+    ) -> Result<(), OperatorError> {
         let (input, out) = (buffer::<T>(input), buffer::<T>(out));
         out.records.extend_from_slice(&input.records);
         out.times.extend_from_slice(&input.times);

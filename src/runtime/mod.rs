@@ -75,12 +75,19 @@ pub use error::JobError;
 pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
+pub(crate) use memory::MEMORY_MIN;
+pub(crate) use remote::RETAINED_MAX as REMOTE_RETAINED_LIMIT;
 pub use remote::RemoteSettings;
 pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_lost};
 pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};
 pub use restart::RestartStrategy;
+pub(crate) use settings::{
+    BATCH_BYTES_LIMIT, BATCH_BYTES_MIN, BATCH_FRAMES_LIMIT, BATCH_TIMEOUT_MIN, BATCHES_IN_FLIGHT_LIMIT,
+    CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, PARALLELISM_LIMIT, RESERVE_BYTES_LIMIT,
+    SEGMENT_BYTES_LIMIT, SEGMENT_BYTES_MIN, THREADS_LIMIT,
+};
 pub use settings::{Backend, Compression, JournalSettings, JournalSync, Settings, Start};
 pub(crate) use source_actor::{ChunkLimits, Outlet, OutletClosed};
 pub use stop::StopHandle;

@@ -159,6 +159,9 @@ fn open_once(
         store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
         contents = store.newest()?;
     }
+    if let Some(contents) = &mut contents {
+        forget(contents, &settings.reset_queries);
+    }
     let mut last = contents.as_ref().map_or(Offset(0), |contents| contents.manifest.offset);
     if settings.start != Start::NewestCheckpoint {
         store.start_empty();
@@ -365,6 +368,29 @@ fn open_store(
     })
 }
 
+/// Leaves out what was saved of the queries `names`.
+fn forget(contents: &mut Contents, names: &[String]) {
+    let is_of = |operator: &str, name: &String| {
+        operator.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let kept: Vec<bool> = contents
+        .manifest
+        .parts
+        .iter()
+        .map(|part| {
+            let is_forgotten = names.iter().any(|name| is_of(&part.operator, name));
+            if is_forgotten {
+                tracing::warn!(operator = part.operator, "its saved state is left out, as was asked for");
+            }
+            !is_forgotten
+        })
+        .collect();
+    let mut is_kept = kept.iter();
+    contents.manifest.parts.retain(|_| *is_kept.next().unwrap_or(&true));
+    let mut is_kept = kept.iter();
+    contents.parts.retain(|_| *is_kept.next().unwrap_or(&true));
+}
+
 /// Refuses a checkpoint whose state is not that of the job.
 fn check_fits(
     topology: &Topology,
@@ -389,7 +415,7 @@ pub(super) fn check_state_is_wanted(
         None => Ok(()),
         Some(part) => Err(JobError::Configuration(format!(
             "checkpoint {} holds state of the operator {:?}, which the job {:?} does not have; \
-             run the job it belongs to, or start empty",
+             run the job it belongs to, start empty, or have it left out with --reset-query",
             manifest.id, part.operator, topology.job
         ))),
     }

@@ -16,7 +16,7 @@ use crate::remote::{IoRuntime, RemoteUri};
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Most checkpoints of each kind that are kept on a remote.
-const RETAINED_MAX: usize = 1000;
+pub(crate) const RETAINED_MAX: usize = 1000;
 
 /// Where completed checkpoints are shipped to, and how.
 #[derive(Debug, Clone)]

@@ -19,7 +19,17 @@ pub(crate) const BATCH_FRAMES_LIMIT: usize = 1 << 20;
 /// Least `batch_timeout`.
 pub(crate) const BATCH_TIMEOUT_MIN: Duration = Duration::from_millis(10);
 /// Most disk that can be kept in reserve.
-const RESERVE_BYTES_LIMIT: u64 = 1 << 30;
+pub(crate) const RESERVE_BYTES_LIMIT: u64 = 1 << 30;
+/// Least size of a journal's segment.
+pub(crate) const SEGMENT_BYTES_MIN: u64 = 64 << 10;
+/// Largest size of a journal's segment.
+pub(crate) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
+/// Least time from one checkpoint to the next.
+pub(crate) const CHECKPOINT_INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// Most completed checkpoints that can be kept.
+pub(crate) const CHECKPOINTS_RETAINED_LIMIT: usize = 1000;
+/// Least `batch_bytes_max`.
+pub(crate) const BATCH_BYTES_MIN: usize = 1024;
 /// Bounds of `batch_bytes_max`.
 pub(crate) const BATCH_BYTES_LIMIT: usize = 16 << 20;
 
@@ -142,6 +152,8 @@ pub struct Settings {
     pub remote: Option<RemoteSettings>,
     /// What state the job begins with. Default: that of the newest whole checkpoint.
     pub start: Start,
+    /// Queries whose saved state is left out at the start. Default: none.
+    pub reset_queries: Vec<String>,
     /// Data directory in which the job listens on a control socket, `<directory>/<job>/control.sock`, for `tidegate
     /// savepoint`; the backend's own directory, or for `Memory` one that also takes its savepoints. Default: none.
     pub control: Option<PathBuf>,
@@ -181,6 +193,7 @@ impl Default for Settings {
             journal: Some(JournalSettings::default()),
             remote: None,
             start: Start::NewestCheckpoint,
+            reset_queries: Vec::new(),
             control: None,
             checkpoint_interval: Duration::from_secs(2),
             checkpoints_retained: 3,
@@ -217,9 +230,9 @@ impl Settings {
         within("parallelism", self.parallelism, 1, PARALLELISM_LIMIT.min(groups))?;
         within("threads", self.threads, 1, THREADS_LIMIT)?;
         within("batch-frames-max", self.batch_frames_max, 1, BATCH_FRAMES_LIMIT)?;
-        within("batch-bytes-max", self.batch_bytes_max, 1024, BATCH_BYTES_LIMIT)?;
+        within("batch-bytes-max", self.batch_bytes_max, BATCH_BYTES_MIN, BATCH_BYTES_LIMIT)?;
         within("batches-in-flight", self.batches_in_flight, 1, BATCHES_IN_FLIGHT_LIMIT)?;
-        within("checkpoints-retained", self.checkpoints_retained, 1, 1000)?;
+        within("checkpoints-retained", self.checkpoints_retained, 1, CHECKPOINTS_RETAINED_LIMIT)?;
         if let (Some(control), Some(directory)) = (&self.control, self.backend.directory())
             && control != directory
         {
@@ -237,7 +250,7 @@ impl Settings {
             return Err(format!("batch-timeout is {timeout:?}; it must be at least {BATCH_TIMEOUT_MIN:?}"));
         }
         if let Some(journal) = &self.journal {
-            if !((64 << 10)..=(1 << 30)).contains(&journal.segment_bytes) {
+            if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_LIMIT).contains(&journal.segment_bytes) {
                 return Err(format!(
                     "journal segment-bytes is {}; it must be 64 KiB to 1 GiB",
                     journal.segment_bytes
@@ -263,7 +276,7 @@ impl Settings {
                 return Err(format!("the memory backend keeps no files: {advice}"));
             }
         }
-        if self.checkpoint_interval < Duration::from_millis(10) {
+        if self.checkpoint_interval < CHECKPOINT_INTERVAL_MIN {
             return Err(format!(
                 "checkpoint-interval is {:?}; it must be at least 10 ms",
                 self.checkpoint_interval

@@ -18,7 +18,8 @@ use crate::metrics::{JobMetrics, Rejections};
 use crate::mqtt::ReceivedIds;
 use crate::source::frame::{BufferPool, FrameBuffers, FrameChunk, SourceIndex};
 use crate::source::{
-    OpenSource, run_datagrams, run_mqtt, run_recorded, run_tcp_connect, run_tcp_listen, run_unix_listen,
+    OpenSource, run_datagrams, run_file, run_mqtt, run_recorded, run_tcp_connect, run_tcp_listen,
+    run_unix_listen,
 };
 
 /// The job takes no more frames.
@@ -165,6 +166,7 @@ async fn run(source: OpenSource, outlet: Outlet, limits: ChunkLimits) -> Result<
             run_datagrams(source, outlet, limits).await;
             Ok(())
         }
+        OpenSource::File(source) => run_file(source, outlet, limits).await,
         OpenSource::Mqtt(source) => {
             run_mqtt(*source, outlet, limits).await;
             Ok(())

@@ -6,7 +6,8 @@
 //!
 //! Members of a refused record: `offset` (batch), `operator`, `cause`, `key` where it is a number or text, `key-bytes` (its
 //! encoded form in hexadecimal). The record itself has no form in bytes; its frame is in the journal as long as its batch
-//! is. A batch that is processed again after a failure is kept again.
+//! is. A row of a query that is refused has `row` instead of a key, an object of its columns; a frame that a query's source cannot decode has
+//! `origin`, `line` and `text`. A batch that is processed again after a failure is kept again.
 //!
 //! Limits: a file that has reached 16 MiB becomes `dead-letter.1.jsonl` in the place of the one before, so what is kept are
 //! the newest 16 to 32 MiB. What cannot be written is counted like the rest, and said once.
@@ -21,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::disk::Disk;
 use crate::journal::BatchRecord;
 use crate::json;
-use crate::metrics::RejectCause;
+use crate::metrics::{Provenance, RejectCause};
 use crate::runtime::Offset;
 use crate::state::{Key, TextKey};
 
@@ -94,6 +95,37 @@ impl Refused {
             member(&mut self.lines, "key", &text);
         }
         member(&mut self.lines, "key-bytes", &hexadecimal(encoded));
+        self.lines.push_str("}\n");
+    }
+
+    /// Adds a row, as a JSON object, that an operator could not process.
+    pub(crate) fn add_row(&mut self, offset: Offset, operator: &str, cause: RejectCause, row: &[u8]) {
+        write!(self.lines, r#"{{"offset":{offset}"#).expect("a string takes all");
+        member(&mut self.lines, "operator", operator);
+        member(&mut self.lines, "cause", cause.as_str());
+        self.lines.push_str(",\"row\":");
+        self.lines.push_str(&String::from_utf8_lossy(row));
+        self.lines.push_str("}\n");
+    }
+
+    /// Adds a frame that could not be decoded.
+    pub(crate) fn add_frame(
+        &mut self,
+        offset: Offset,
+        operator: &str,
+        cause: RejectCause,
+        provenance: Provenance<'_>,
+        text: &[u8],
+    ) {
+        write!(self.lines, r#"{{"offset":{offset}"#).expect("a string takes all");
+        member(&mut self.lines, "operator", operator);
+        member(&mut self.lines, "origin", provenance.origin);
+        write!(self.lines, r#","line":{}"#, provenance.line).expect("a string takes all");
+        member(&mut self.lines, "cause", cause.as_str());
+        member(&mut self.lines, "text", &String::from_utf8_lossy(text));
+        if std::str::from_utf8(text).is_err() {
+            member(&mut self.lines, "bytes", &hexadecimal(text));
+        }
         self.lines.push_str("}\n");
     }
 

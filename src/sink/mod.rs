@@ -13,6 +13,7 @@ mod print;
 
 pub use memory::Collected;
 pub use mqtt::MqttPublish;
+pub(crate) use outbox::BYTES_MIN as OUTBOX_BYTES_MIN;
 pub use outbox::WhenFull;
 
 use std::io;

@@ -6,6 +6,7 @@
 
 mod connection;
 mod datagram;
+mod file;
 pub(crate) mod frame;
 pub(crate) mod generator;
 mod line_framer;
@@ -16,8 +17,10 @@ mod tcp;
 mod unix;
 
 pub use connection::Acknowledge;
+pub(crate) use connection::check_memory;
 pub(crate) use datagram::{OpenDatagrams, run_datagrams};
 pub use datagram::{UdpReceive, UnixReceive};
+pub(crate) use file::{FileLines, run_file};
 pub use message::Frame;
 pub(crate) use message::Messages;
 pub use mqtt::{Exactness, MqttSource};
@@ -35,6 +38,9 @@ use std::path::Path;
 
 use crate::runtime::JobError;
 
+/// The line a source whose input ends sends last, and takes in from nowhere: by it event time comes to its end.
+pub(crate) const END_OF_INPUT: &str = "\u{4}end-of-input\u{4}";
+
 /// The input of a job.
 #[derive(Debug, Clone)]
 pub(crate) enum SourceSpec {
@@ -48,6 +54,8 @@ pub(crate) enum SourceSpec {
     Udp(UdpReceive),
     /// Receives datagrams of processes of this machine.
     UnixDatagram(UnixReceive),
+    /// Reads the lines of a file, once.
+    File(FileLines),
     /// Subscribes at an MQTT broker.
     Mqtt(MqttSource),
     /// Batches recorded earlier, cut exactly as they were.
@@ -60,6 +68,7 @@ pub(crate) enum OpenSource {
     TcpListen(Box<OpenTcpListen>),
     UnixListen(OpenUnixListen),
     Datagrams(OpenDatagrams),
+    File(FileLines),
     Mqtt(Box<OpenMqtt>),
     Recorded(RecordedInput),
 }
@@ -71,6 +80,7 @@ impl OpenSource {
             Self::TcpConnect(_) | Self::TcpListen(_) => "tcp",
             Self::UnixListen(_) => "unix",
             Self::Datagrams(source) => source.kind(),
+            Self::File(_) => "file",
             Self::Mqtt(_) => "mqtt",
             Self::Recorded(_) => "recording",
         }
@@ -103,6 +113,7 @@ impl SourceSpec {
             Self::UnixListen(settings) => settings.open().map(OpenSource::UnixListen),
             Self::Udp(settings) => settings.open().map(OpenSource::Datagrams),
             Self::UnixDatagram(settings) => settings.open().map(OpenSource::Datagrams),
+            Self::File(settings) => settings.check().map(|()| OpenSource::File(settings)),
             Self::Mqtt(settings) => settings
                 .open(place)
                 .map(|open| OpenSource::Mqtt(Box::new(open)))

@@ -44,6 +44,8 @@ pub(crate) struct Common<V> {
     pub(crate) version: u16,
     pub(crate) ttl: Option<StateTtl>,
     pub(crate) migrations: Migrations<V>,
+    /// Takes the place of the type's name in the schema.
+    description: Option<String>,
 }
 
 impl<V> Clone for Common<V> {
@@ -53,20 +55,27 @@ impl<V> Clone for Common<V> {
             version: self.version,
             ttl: self.ttl,
             migrations: self.migrations.clone(),
+            description: self.description.clone(),
         }
     }
 }
 
 impl<V> Common<V> {
     fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), version: 1, ttl: None, migrations: Migrations::default() }
+        Self {
+            name: name.into(),
+            version: 1,
+            ttl: None,
+            migrations: Migrations::default(),
+            description: None,
+        }
     }
 
     fn schema(&self, kind: StateKind, type_name: String) -> StateSchema {
         StateSchema {
             name: self.name.clone(),
             kind,
-            type_name,
+            type_name: self.description.clone().unwrap_or(type_name),
             version: self.version,
             has_ttl: self.ttl.is_some(),
         }
@@ -181,6 +190,13 @@ impl<V: StateValue> ValueStateDescriptor<V> {
     #[must_use]
     pub fn default_value(mut self, default: V) -> Self {
         self.default = Some(default);
+        self
+    }
+
+    /// Has `description` stand for the type in what is saved: a state that is saved with another one is refused.
+    #[must_use]
+    pub(crate) fn described_as(mut self, description: String) -> Self {
+        self.common.description = Some(description);
         self
     }
 

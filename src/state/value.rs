@@ -56,6 +56,37 @@ impl<V: StateValue> Cells<Single<V>> {
             self.rows.vanished();
         }
     }
+
+    fn modify<R>(&self, change: impl FnOnce(&mut Option<V>) -> R) -> R {
+        let (slot, now) = (self.rows.slot(), self.rows.now());
+        let mut column = self.column.borrow_mut();
+        let is_expired = match &self.ttl {
+            None => false,
+            Some(ttl) => {
+                column.accessed();
+                ttl.is_expired(column.stamp(slot), now) && !ttl.returns_expired()
+            }
+        };
+        let cell = column.cell(slot);
+        let before = cell.take();
+        let was_there = before.is_some();
+        let mut value = before.filter(|_| !is_expired).map(|Single(value)| value);
+        let outcome = change(&mut value);
+        let is_there = value.is_some();
+        *cell = value.map(Single);
+        if is_there && self.ttl.is_some() {
+            column.set_stamp(slot, now);
+        }
+        match (was_there, is_there) {
+            (false, true) => self.rows.appeared(),
+            (true, false) => self.rows.vanished(),
+            _ => {}
+        }
+        if is_there {
+            self.rows.wrote();
+        }
+        outcome
+    }
 }
 
 /// A handle to a value state; reads and writes the value of the key the operator is processing.
@@ -89,6 +120,13 @@ impl<V: StateValue> ValueState<V> {
     /// Removes the value.
     pub fn clear(&self) {
         self.cells.clear();
+    }
+
+    /// Changes the value where it lies, which spares a copy: `change` gets it, or `None`, and leaves what is to be kept. The
+    /// descriptor's default plays no part. Must not use this state again meanwhile.
+    #[inline]
+    pub(crate) fn modify<R>(&self, change: impl FnOnce(&mut Option<V>) -> R) -> R {
+        self.cells.modify(change)
     }
 }
 

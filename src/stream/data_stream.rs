@@ -53,7 +53,7 @@ impl<T: Send + 'static> DataStream<T> {
         let slot = self
             .builder
             .borrow_mut()
-            .add_middle(self.slot, Box::new(move || Box::new(Map::<T, U, F>::new(prototype.instance()))));
+            .add_middle(self.slot, Box::new(move |_, _| Box::new(Map::<T, U, F>::new(prototype.instance()))));
         DataStream::new(self.builder, slot, self.time)
     }
 
@@ -66,7 +66,7 @@ impl<T: Send + 'static> DataStream<T> {
         let slot = self
             .builder
             .borrow_mut()
-            .add_middle(self.slot, Box::new(move || Box::new(Filter::<T, F>::new(prototype.instance()))));
+            .add_middle(self.slot, Box::new(move |_, _| Box::new(Filter::<T, F>::new(prototype.instance()))));
         DataStream::new(self.builder, slot, self.time)
     }
 
@@ -77,10 +77,10 @@ impl<T: Send + 'static> DataStream<T> {
         F: FnMut(T, &mut Collector<'_, U>) + Clone + Send + 'static,
     {
         let prototype = Prototype::new(function);
-        let slot = self
-            .builder
-            .borrow_mut()
-            .add_middle(self.slot, Box::new(move || Box::new(FlatMap::<T, U, F>::new(prototype.instance()))));
+        let slot = self.builder.borrow_mut().add_middle(
+            self.slot,
+            Box::new(move |_, _| Box::new(FlatMap::<T, U, F>::new(prototype.instance()))),
+        );
         DataStream::new(self.builder, slot, self.time)
     }
 
@@ -90,7 +90,7 @@ impl<T: Send + 'static> DataStream<T> {
         T: Clone,
     {
         // The copy is made first: operators added later, which empty the slot, run later.
-        let copies = Box::new(|| Box::new(Copies::<T>(PhantomData)) as _);
+        let copies = Box::new(|_: &str, _: &_| Box::new(Copies::<T>(PhantomData)) as _);
         let copy = self.builder.borrow_mut().add_middle(self.slot, copies);
         (DataStream::new(Rc::clone(&self.builder), copy, self.time), self)
     }
@@ -116,7 +116,9 @@ impl<T: Send + 'static> DataStream<T> {
         F: FnMut(&T) -> Timestamp + Clone + Send + 'static,
     {
         let prototype = Prototype::new(timestamp);
-        let assigner = Box::new(move || Box::new(AssignTimestamps::<T, F>::new(prototype.instance())) as _);
+        let assigner = Box::new(move |_: &str, _: &_| {
+            Box::new(AssignTimestamps::<T, F>::new(prototype.instance())) as _
+        });
         let slot = self.builder.borrow_mut().add_middle(self.slot, assigner);
         DataStream::new(self.builder, slot, StreamTime::Assigned(strategy))
     }

@@ -76,6 +76,11 @@ impl Environment {
         self.text_stream(SourceSpec::Recorded(input))
     }
 
+    /// What is built so far, for streams that are not of records.
+    pub(crate) fn builder(&self) -> std::cell::RefMut<'_, TopologyBuilder> {
+        self.builder.borrow_mut()
+    }
+
     fn text_stream(&self, source: SourceSpec) -> TextStream {
         let source = self.builder.borrow_mut().add_source(source);
         TextStream::new(Rc::clone(&self.builder), source)

@@ -37,5 +37,5 @@ pub use environment::Environment;
 pub use keyed_stream::KeyedStream;
 pub use line::Line;
 pub use text_stream::TextStream;
-pub(crate) use topology::{ChainFactory, Sink, Stage, Target, Topology};
+pub(crate) use topology::{ChainFactory, Sink, Stage, StageSlot, Target, Topology, TopologyBuilder};
 pub use union_stream::UnionStream;

@@ -105,7 +105,7 @@ impl Topology {
 }
 
 type HeadFactory = Box<dyn Fn(&str, &SubtaskContext) -> Result<Box<dyn Head>, StateError> + Send + Sync>;
-type MiddleFactory = Box<dyn Fn() -> Box<dyn Middle> + Send + Sync>;
+type MiddleFactory = Box<dyn Fn(&str, &SubtaskContext) -> Box<dyn Middle> + Send + Sync>;
 type TailFactory = Box<dyn Fn(&str, &SubtaskContext) -> Box<dyn Tail> + Send + Sync>;
 
 /// A topology under construction.
@@ -218,7 +218,8 @@ impl ChainFactory for StageFactory {
 
     fn build(&self, context: &SubtaskContext) -> Result<Chain, StateError> {
         let head = (self.head)(&self.name, context)?;
-        let middles = self.middles.iter().map(|(input, middle)| (*input, middle())).collect();
+        let middles =
+            self.middles.iter().map(|(input, middle)| (*input, middle(&self.name, context))).collect();
         let tails = self.tails.iter().map(|(input, tail)| (*input, tail(&self.name, context))).collect();
         Ok(Chain::new(head, middles, tails))
     }

@@ -1,7 +1,7 @@
 //! Topics made from outputs: `averages/{0}`.
 //!
-//! `{N}` stands for column N of the output, from 0: of a tuple `(a,b)` what is between its commas, of other text what is
-//! between blanks or commas; of a summary `{0}` is its key. `{{` and `}}` stand for braces.
+//! `{N}` stands for column N of the output, from 0: of a tuple `(a,b)` what is between its commas, of a JSON object the
+//! value of member N, of other text what is between blanks or commas; of a summary `{0}` is its key. `{{` and `}}` stand for braces.
 
 use std::str::FromStr;
 
@@ -85,13 +85,13 @@ impl TopicTemplate {
     ///
     /// # Errors
     /// See [`TopicError`].
-    pub(crate) fn topic(&self, columns: &[&str]) -> Result<String, TopicError> {
+    pub(crate) fn topic<T: AsRef<str>>(&self, columns: &[T]) -> Result<String, TopicError> {
         let mut topic = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => topic.push_str(text),
                 Part::Column(column) => {
-                    let text = columns.get(*column).ok_or(TopicError::NoColumn(*column))?;
+                    let text = columns.get(*column).ok_or(TopicError::NoColumn(*column))?.as_ref();
                     if text.is_empty() || text.contains(['/', '+', '#', '\0']) {
                         return Err(TopicError::Level(*column));
                     }

@@ -3,10 +3,14 @@
 //! An output is numeric when it is two columns, a key and a number, written as a tuple `(key,number)` or separated by
 //! blanks or commas. All others are kept as they are.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 
 use super::id::OutputId;
 use crate::json;
@@ -59,14 +63,62 @@ impl Summary {
 }
 
 /// Key and value of a numeric output.
-fn numeric(line: &[u8]) -> Option<(&str, f64)> {
-    let [key, value] = columns(std::str::from_utf8(line).ok()?)[..] else { return None };
+fn numeric(line: &[u8]) -> Option<(Cow<'_, str>, f64)> {
+    let columns: [Cow<'_, str>; 2] = columns(std::str::from_utf8(line).ok()?).try_into().ok()?;
+    let [key, value] = columns;
     value.parse().ok().filter(|value: &f64| value.is_finite()).map(|value| (key, value))
 }
 
-/// The columns of an output: of a tuple `(a,b)` what is between its commas, of other text what is between blanks or commas.
-pub(crate) fn columns(line: &str) -> Vec<&str> {
+/// The columns of an output: of a tuple `(a,b)` what is between its commas, of a JSON object the values of its members, of other text what is
+/// between blanks or commas.
+pub(crate) fn columns(line: &str) -> Vec<Cow<'_, str>> {
     let line = line.trim();
+    if line.starts_with('{')
+        && let Ok(Members(values)) = serde_json::from_str(line)
+    {
+        return values.into_iter().map(|value| member_text(value.get())).collect();
+    }
+    text_columns(line).into_iter().map(Cow::Borrowed).collect()
+}
+
+/// The values of an object's members, in their order.
+struct Members<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut values = Vec::new();
+                while let Some((IgnoredAny, value)) = map.next_entry()? {
+                    values.push(value);
+                }
+                Ok(Members(values))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// A value as it is written; of a text what it says, of NULL nothing.
+fn member_text(raw: &str) -> Cow<'_, str> {
+    match raw {
+        "null" => Cow::Borrowed(""),
+        raw if raw.starts_with('"') => match serde_json::from_str::<String>(raw) {
+            Ok(text) => Cow::Owned(text),
+            Err(_) => Cow::Borrowed(raw),
+        },
+        raw => Cow::Borrowed(raw),
+    }
+}
+
+fn text_columns(line: &str) -> Vec<&str> {
     let inner = line.strip_prefix('(').and_then(|line| line.strip_suffix(')'));
     match inner {
         Some(inner) => inner.split(',').map(str::trim).collect(),
@@ -97,7 +149,7 @@ impl Folding {
         match numeric(line) {
             Some((key, value)) => {
                 self.folded += 1;
-                self.summary(id, &Summary::of(key, value, stamp));
+                self.summary(id, &Summary::of(&key, value, stamp));
             }
             None => self.kept.push((id, line.to_vec())),
         }
@@ -122,10 +174,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_members_of_an_object_are_its_columns() {
+        let line = r#"{"truck":"T 1","box":7,"note":null,"mean":-1.50,"tags":["a",1]}"#;
+        assert_eq!(columns(line), ["T 1", "7", "", "-1.50", r#"["a",1]"#]);
+        assert_eq!(numeric(br#"{"k":"a","n":2}"#), Some((Cow::Borrowed("a"), 2.0)));
+        assert_eq!(columns("{broken 1"), ["{broken", "1"]);
+    }
+
+    #[test]
     fn two_columns_with_a_number_are_numeric() {
-        assert_eq!(numeric(b"(7,-3)"), Some(("7", -3.0)));
-        assert_eq!(numeric(b"room-1 20.5"), Some(("room-1", 20.5)));
-        assert_eq!(numeric(b"a, 1e3"), Some(("a", 1000.0)));
+        assert_eq!(numeric(b"(7,-3)"), Some((Cow::Borrowed("7"), -3.0)));
+        assert_eq!(numeric(b"room-1 20.5"), Some((Cow::Borrowed("room-1"), 20.5)));
+        assert_eq!(numeric(b"a, 1e3"), Some((Cow::Borrowed("a"), 1000.0)));
         for line in [&b"(7,alarm)"[..], b"(1,2,3)", b"7", b"", b"\xFF 1", b"a inf", b"a NaN", b"(7)"] {
             assert_eq!(numeric(line), None, "{}", line.escape_ascii());
         }

@@ -201,6 +201,14 @@ impl MqttSource {
         self
     }
 
+    /// Checks that the exactness asked for can be had with the QoS.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(crate) fn check_exactness(&self) -> Result<(), String> {
+        exactness(self.qos, self.exactness).map(drop)
+    }
+
     /// Checks the settings and the files they name.
     ///
     /// # Errors

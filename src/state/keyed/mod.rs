@@ -101,6 +101,12 @@ impl<K: Key> KeyedState<K> {
         Rc::clone(&self.registry.rows)
     }
 
+    /// Moves all state handles to the key at `slot`.
+    #[inline]
+    pub(crate) fn move_to(&self, slot: Slot) {
+        self.registry.rows.move_to(slot);
+    }
+
     pub(crate) fn timers(&mut self) -> &mut Timers {
         &mut self.timers
     }

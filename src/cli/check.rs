@@ -1,0 +1,76 @@
+//! `tidegate check` and `tidegate explain`: what a job file would do. Both open nothing but the file.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Args;
+
+use super::job::PlannedJob;
+
+/// What `tidegate check` takes.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// The job file
+    pub job: PathBuf,
+
+    /// Set a key of the file, such as checkpoint.interval=5s
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// What `tidegate explain` takes.
+#[derive(Debug, Args)]
+pub struct ExplainArguments {
+    /// The job file
+    pub job: PathBuf,
+
+    /// The query; without it all of them
+    pub query: Option<String>,
+
+    /// Set a key of the file, such as checkpoint.interval=5s
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
+    let planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "job {}", planned.config.name)?;
+    for source in &planned.sources {
+        write!(out, "{}", source.describe())?;
+    }
+    for plan in planned.job.plans() {
+        write!(out, "{}", plan.explain())?;
+    }
+    for (sink, (taken, fields)) in planned.config.sinks.iter().zip(planned.job.sinks()) {
+        let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        writeln!(out, "sink {}\n  takes {} ({})", sink.name.value, taken.from, columns.join(", "))?;
+    }
+    for unread in planned.job.unread() {
+        writeln!(out, "warning: nothing reads {unread}, so it is not run")?;
+    }
+    writeln!(out, "ok")?;
+    Ok(())
+}
+
+pub(super) fn explain(arguments: &ExplainArguments) -> anyhow::Result<()> {
+    let planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let mut out = std::io::stdout().lock();
+    let mut is_there = arguments.query.is_none();
+    for plan in planned.job.plans() {
+        if arguments.query.as_ref().is_none_or(|query| *query == plan.name) {
+            write!(out, "{}", plan.explain())?;
+            is_there = true;
+        }
+    }
+    if !is_there {
+        let names: Vec<&str> = planned.job.plans().map(|plan| plan.name.as_str()).collect();
+        bail!(
+            "there is no query {}; there are {}",
+            arguments.query.as_deref().unwrap_or_default(),
+            names.join(", ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,568 @@
+//! The planner: a parsed SELECT to a plan.
+//!
+//! One SELECT becomes at most three steps: what is computed before, the keyed step, what is computed behind. A SELECT in FROM puts
+//! its steps before.
+
+use std::cell::RefCell;
+
+use sqlparser::ast::{
+    Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Spanned, TableAlias, TableFactor,
+};
+
+use sqlparser::tokenizer::{Token, Tokenizer};
+
+use super::aggregate::is_aggregate;
+use super::error::{QueryError, SqlText, nearest};
+use super::expression::Expression;
+use super::field::{Field, TimeAttribute, find};
+use super::group_window::{self, GroupWindow};
+use super::plan::{AggregateStep, Calc, OverStep, QueryPlan, Step, WINDOW_COLUMNS, Window, WindowKind};
+use super::planned_calls::{AfterAggregate, AfterOver, Prepared};
+use super::resolve::{NoBindings, Scope};
+use super::sql_type::SqlType;
+use super::text;
+
+/// Columns a query may give.
+const COLUMNS_MAX: usize = 256;
+/// SELECTs that may be nested in FROM.
+const DEPTH_MAX: usize = 8;
+
+/// What a query can read.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    pub(crate) name: String,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// Plans the query `name`, which is the text `sql`.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub(crate) fn plan(
+    name: &str,
+    sql: &str,
+    relations: &[Relation],
+    options: PlanOptions,
+) -> Result<QueryPlan, QueryError> {
+    let query = text::parse_query(sql)?;
+    let planner = Planner { text: SqlText(sql), relations, options };
+    let planned = planner.query(&query, 0)?;
+    if options.lateness_ms > 0 && !planned.steps.iter().any(is_event_window) {
+        return Err(QueryError::new("there is no window of event time that rows could be late for")
+            .help("leave out allowed-lateness and what reads the late rows, or group by a window"));
+    }
+    let named = |fields: Vec<Field>| {
+        fields.into_iter().map(|field| Field { relation: name.to_owned(), ..field }).collect()
+    };
+    Ok(QueryPlan {
+        name: name.to_owned(),
+        input: planned.input,
+        steps: planned.steps,
+        fields: named(planned.fields),
+        late_fields: named(planned.late_fields),
+    })
+}
+
+fn is_event_window(step: &Step) -> bool {
+    matches!(step, Step::Aggregate(AggregateStep { window: Some(Window { is_event_time: true, .. }), .. }))
+}
+
+/// What a query is told besides its text.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PlanOptions {
+    /// How long behind its end a window still takes rows, in milliseconds.
+    pub(crate) lateness_ms: i64,
+    /// Somebody reads the rows that come later.
+    pub(crate) keeps_late: bool,
+}
+
+struct Planner<'a> {
+    text: SqlText<'a>,
+    relations: &'a [Relation],
+    options: PlanOptions,
+}
+
+/// What a relation comes from.
+struct Planned {
+    input: String,
+    steps: Vec<Step>,
+    fields: Vec<Field>,
+    late_fields: Vec<Field>,
+    /// The window of a window function in FROM.
+    window: Option<GroupWindow>,
+}
+
+impl Planner<'_> {
+    fn at(&self, node: &impl Spanned, error: QueryError) -> QueryError {
+        match error.span {
+            Some(_) => error,
+            None => error.at(self.text.range(node.span())),
+        }
+    }
+
+    fn refuse(&self, node: &impl Spanned, message: impl Into<String>, help: &str) -> QueryError {
+        QueryError::new(message).at(self.text.range(node.span())).help(help)
+    }
+
+    fn query(&self, query: &Query, depth: usize) -> Result<Planned, QueryError> {
+        if depth > DEPTH_MAX {
+            return Err(QueryError::new(format!("more than {DEPTH_MAX} SELECTs are nested")));
+        }
+        if let Some(with) = &query.with {
+            return Err(self.refuse(
+                with,
+                "WITH is not supported",
+                "make it a [[query]] of its own and read that by its name",
+            ));
+        }
+        if let Some(order_by) = &query.order_by {
+            let help =
+                "results leave in the order of their rows; a stream has no end at which it could be sorted";
+            return Err(self.refuse(order_by, "ORDER BY is not supported", help));
+        }
+        if query.limit_clause.is_some() || query.fetch.is_some() {
+            return Err(self.refuse(
+                query,
+                "LIMIT is not supported",
+                "a stream does not end; filter with WHERE instead",
+            ));
+        }
+        match query.body.as_ref() {
+            SetExpr::Select(select) => self.select(select, depth),
+            SetExpr::Query(inner) => self.query(inner, depth + 1),
+            SetExpr::SetOperation { op, .. } => Err(self.refuse(
+                query,
+                format!("{op} is not supported"),
+                "write a [[query]] for each side; a sink can be named by several",
+            )),
+            other => Err(self.refuse(query, format!("{other} is not a SELECT"), "a query is one SELECT")),
+        }
+    }
+
+    fn from(&self, select: &Select, depth: usize) -> Result<Planned, QueryError> {
+        let help = "a query reads one source or query; joins are not there yet";
+        let table = match select.from.as_slice() {
+            [table] => table,
+            [] => return Err(self.refuse(select, "there is no FROM", "name the source or query to read")),
+            [_, second, ..] => {
+                return Err(self.refuse(second, "there is more than one relation in FROM", help));
+            }
+        };
+        if let Some(join) = table.joins.first() {
+            return Err(self.refuse(join, "JOIN is not supported", help));
+        }
+        match &table.relation {
+            TableFactor::Table { name, alias, args: None, .. } => {
+                self.named(&name.to_string(), alias.as_ref()).map_err(|error| self.at(name, error))
+            }
+            TableFactor::Derived { subquery, alias, .. } => {
+                let mut planned = self.query(subquery, depth + 1)?;
+                let name = alias.as_ref().map_or("", |alias| alias.name.value.as_str());
+                planned.fields.iter_mut().for_each(|field| name.clone_into(&mut field.relation));
+                Ok(planned)
+            }
+            TableFactor::TableFunction { expr: Expr::Function(call), alias } => self.window_function(call, alias.as_ref()),
+            other => Err(self.refuse(other, format!("FROM {other} is not supported"),
+                "name a source or query, a SELECT in parentheses, or TABLE(TUMBLE(TABLE name, DESCRIPTOR(time), INTERVAL …))")),
+        }
+    }
+
+    fn named(&self, name: &str, alias: Option<&TableAlias>) -> Result<Planned, QueryError> {
+        let name = name.trim_matches(['`', '"']);
+        let Some(relation) = self.relations.iter().find(|relation| relation.name == name) else {
+            let known = || self.relations.iter().map(|relation| relation.name.as_str());
+            let error = QueryError::new(format!("there is no source or query {name}"));
+            return Err(match nearest(name, known()) {
+                Some(near) => error.help(format!("did you mean {near}?")),
+                None => error.help(format!(
+                    "there are {}; a query reads those that stand before it in the file",
+                    known().collect::<Vec<_>>().join(", ")
+                )),
+            });
+        };
+        let mut fields = relation.fields.clone();
+        if let Some(alias) = alias {
+            fields.iter_mut().for_each(|field| alias.name.value.clone_into(&mut field.relation));
+        }
+        Ok(Planned {
+            input: relation.name.clone(),
+            steps: Vec::new(),
+            fields,
+            late_fields: Vec::new(),
+            window: None,
+        })
+    }
+
+    fn window_function(&self, call: &Function, alias: Option<&TableAlias>) -> Result<Planned, QueryError> {
+        let name = call.name.to_string().to_uppercase();
+        let arguments = super::resolve::arguments(call).map_err(|error| self.at(call, error))?;
+        let [relation, rest @ ..] = arguments.as_slice() else {
+            return Err(self.refuse(call, format!("{name} names no relation"), group_window::FORMS));
+        };
+        let mut planned =
+            self.named(&relation.to_string(), alias).map_err(|error| self.at(relation, error))?;
+        let scope = Scope { text: self.text, fields: &planned.fields, bindings: &NoBindings };
+        let window =
+            group_window::of_table_function(&name, rest, &scope).map_err(|error| self.at(call, error))?;
+        planned.window = Some(window);
+        Ok(planned)
+    }
+
+    fn select(&self, select: &Select, depth: usize) -> Result<Planned, QueryError> {
+        self.check(select)?;
+        let from = self.from(select, depth)?;
+        let scope = Scope { text: self.text, fields: &from.fields, bindings: &NoBindings };
+        let filter = match &select.selection {
+            None => None,
+            Some(filter) => Some(scope.of_type(filter, SqlType::Boolean)?),
+        };
+        let groups = match &select.group_by {
+            GroupByExpr::Expressions(groups, modifiers) if modifiers.is_empty() => groups.as_slice(),
+            other => {
+                return Err(self.refuse(
+                    other,
+                    format!("{other} is not supported"),
+                    "list the keys: GROUP BY a, b",
+                ));
+            }
+        };
+        let uses = Self::uses(select);
+        if !groups.is_empty() || uses.has_aggregate || select.having.is_some() {
+            if uses.has_over {
+                return Err(self.refuse(
+                    select,
+                    "aggregates by group and functions with OVER do not go together",
+                    "put one of them into a query of its own",
+                ));
+            }
+            return self.aggregate(select, groups, from, filter);
+        }
+        if from.window.is_some() {
+            return Err(self.refuse(
+                select,
+                "a window function needs a GROUP BY",
+                "group by window_start, window_end and the key",
+            ));
+        }
+        if uses.has_over {
+            return self.over(select, from, filter);
+        }
+        let (project, names) = self.items(select, &scope, &from.fields)?;
+        let fields = given(&project, &names, &from.fields);
+        let mut steps = from.steps;
+        steps.push(Step::Calc(Calc { filter, project, names }));
+        Ok(Planned { input: from.input, steps, fields, late_fields: Vec::new(), window: None })
+    }
+
+    /// Refuses the clauses there are not.
+    fn check(&self, select: &Select) -> Result<(), QueryError> {
+        let unsupported = [
+            (
+                select.distinct.is_some(),
+                "DISTINCT",
+                "keep the first row of a key with ROW_NUMBER() OVER (PARTITION BY key ORDER BY time) and WHERE … = 1 around it",
+            ),
+            (select.top.is_some(), "TOP", "a stream does not end; filter with WHERE instead"),
+            (select.into.is_some(), "INTO", "a [[sink]] names the query it takes"),
+            (!select.lateral_views.is_empty(), "LATERAL VIEW", "docs/sql.md lists what there is"),
+            (
+                select.qualify.is_some(),
+                "QUALIFY",
+                "put the query in FROM of another and filter there with WHERE",
+            ),
+            (!select.named_window.is_empty(), "WINDOW", "write the OVER clause out"),
+            (
+                !select.sort_by.is_empty()
+                    || !select.cluster_by.is_empty()
+                    || !select.distribute_by.is_empty(),
+                "SORT BY",
+                "GROUP BY and PARTITION BY choose the key",
+            ),
+        ];
+        match unsupported.into_iter().find(|(is_there, ..)| *is_there) {
+            Some((_, clause, help)) => Err(self.refuse(select, format!("{clause} is not supported"), help)),
+            None => Ok(()),
+        }
+    }
+
+    /// Which kinds of functions the SELECT list and HAVING use.
+    fn uses(select: &Select) -> Uses {
+        let items = select.projection.iter().filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } => {
+                Some(expression)
+            }
+            _ => None,
+        });
+        items
+            .chain(&select.having)
+            .fold(Uses::default(), |uses, expression| uses.and(Uses::of(&expression.to_string())))
+    }
+
+    /// The items of the SELECT list, with their names.
+    fn items(
+        &self,
+        select: &Select,
+        scope: &Scope<'_>,
+        all: &[Field],
+    ) -> Result<(Vec<Expression>, Vec<String>), QueryError> {
+        let mut items: Vec<(Expression, String)> = Vec::new();
+        for item in &select.projection {
+            match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    let resolved = scope.resolve(expression)?;
+                    let name = match expression {
+                        Expr::Identifier(name) => name.value.clone(),
+                        Expr::CompoundIdentifier(parts) => {
+                            parts.last().map(|name| name.value.clone()).unwrap_or_default()
+                        }
+                        _ => format!("EXPR${}", items.len()),
+                    };
+                    items.push((resolved, name));
+                }
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push((scope.resolve(expr)?, alias.value.clone()))
+                }
+                SelectItem::Wildcard(_) => items.extend(wildcard(all, None)),
+                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                    let name = name.to_string();
+                    let columns: Vec<_> = wildcard(all, Some(&name)).collect();
+                    if columns.is_empty() {
+                        return Err(self.refuse(
+                            item,
+                            format!("there is no relation {name} here"),
+                            "write * alone",
+                        ));
+                    }
+                    items.extend(columns);
+                }
+                other => {
+                    return Err(self.refuse(other, format!("{other} is not supported"), "name the columns"));
+                }
+            }
+            let (_, name) =
+                items.last().ok_or_else(|| self.refuse(item, "there are no columns", "name some"))?;
+            if items[..items.len() - 1].iter().any(|(_, other)| other == name) {
+                return Err(self.refuse(
+                    item,
+                    format!("there are two columns {name}"),
+                    "give one another name with AS",
+                ));
+            }
+        }
+        if items.len() > COLUMNS_MAX {
+            return Err(self.refuse(
+                select,
+                format!("there are more than {COLUMNS_MAX} columns"),
+                "name fewer",
+            ));
+        }
+        Ok(items.into_iter().unzip())
+    }
+
+    fn aggregate(
+        &self,
+        select: &Select,
+        groups: &[Expr],
+        from: Planned,
+        filter: Option<Expression>,
+    ) -> Result<Planned, QueryError> {
+        let scope = Scope { text: self.text, fields: &from.fields, bindings: &NoBindings };
+        let mut keys: Vec<(Expr, Expression)> = Vec::new();
+        let (mut window, mut has_window_bounds) = (None, (false, false));
+        for group in groups {
+            if from.window.is_some()
+                && let Some(at) = window_column(group)
+            {
+                has_window_bounds = (has_window_bounds.0 || at == 0, has_window_bounds.1 || at == 1);
+            } else if let Some(found) =
+                group_window::of_group(group, &scope).map_err(|error| self.at(group, error))?
+            {
+                if window.is_some() || from.window.is_some() {
+                    return Err(self.refuse(
+                        group,
+                        "there is a second window",
+                        "a query groups by one window",
+                    ));
+                }
+                window = Some(found);
+            } else {
+                keys.push((group.clone(), scope.resolve(group)?));
+            }
+        }
+        if from.window.is_some() && has_window_bounds != (true, true) {
+            return Err(self.refuse(
+                select,
+                "the GROUP BY does not hold window_start and window_end",
+                "add both to the GROUP BY: then each window is a group",
+            ));
+        }
+        let window = window.or(from.window).map(|window| Window {
+            kind: window.kind,
+            is_event_time: window.is_event_time,
+            lateness_ms: if window.is_event_time { self.options.lateness_ms } else { 0 },
+        });
+        let key_types: Vec<SqlType> = keys.iter().map(|(_, key)| key.sql_type).collect();
+        let key_texts: Vec<String> = keys.iter().map(|(_, key)| key.text.clone()).collect();
+        let prepared = RefCell::new(Prepared::of(keys.iter().map(|(_, key)| key.clone())));
+        let after = AfterAggregate::new(self.text, &from.fields, &keys, window, &prepared);
+        let bound = Scope { text: self.text, fields: &[], bindings: &after };
+        let (project, names) = self.items(select, &bound, &[])?;
+        let having = match &select.having {
+            None => None,
+            Some(having) => Some(bound.of_type(having, SqlType::Boolean)?),
+        };
+        let calls = after.into_calls();
+        let mut given_fields: Vec<Field> =
+            keys.iter().map(|(_, key)| Field::new("", &key.text, key.sql_type)).collect();
+        for name in WINDOW_COLUMNS.iter().take(window.map_or(0, |window| window.kind.column_count())) {
+            let mut field = Field::new("", name, SqlType::Timestamp);
+            if *name == WINDOW_COLUMNS[2] && window.is_some_and(|window| window.is_event_time) {
+                field.time = TimeAttribute::Event;
+            }
+            given_fields.push(field);
+        }
+        given_fields.extend(calls.iter().map(|call| Field::new("", &call.text, call.aggregate.returns())));
+        let mut prepared = prepared.into_inner();
+        let keeps_late = self.options.keeps_late && window.is_some_and(|window| window.is_event_time);
+        let late_fields = if keeps_late { from.fields.clone() } else { Vec::new() };
+        let late = prepared.columns_of(&late_fields);
+        let mut steps = from.steps;
+        steps.push(Step::Calc(prepared.into_calc(filter)));
+        steps.push(Step::Aggregate(AggregateStep { key_types, key_texts, calls, window, late }));
+        let fields = given(&project, &names, &given_fields);
+        steps.push(Step::Calc(Calc { filter: having, project, names }));
+        Ok(Planned { input: from.input, steps, fields, late_fields, window: None })
+    }
+
+    fn over(
+        &self,
+        select: &Select,
+        from: Planned,
+        filter: Option<Expression>,
+    ) -> Result<Planned, QueryError> {
+        let columns = from.fields.iter().enumerate();
+        let prepared = RefCell::new(Prepared::of(
+            columns.map(|(at, field)| Expression::column(at, field.sql_type, &field.name)),
+        ));
+        let after = AfterOver::new(self.text, &from.fields, &prepared);
+        let bound = Scope { text: self.text, fields: &from.fields, bindings: &after };
+        let (mut project, names) = self.items(select, &bound, &from.fields)?;
+        let (keys, calls) = after.into_parts();
+        let prepared = prepared.into_inner();
+        // The results stand behind what was prepared, which only now is known to be so much.
+        let width = prepared.len();
+        project.iter_mut().for_each(|expression| AfterOver::shift_results(expression, width));
+        let key_types = keys.iter().map(|key| prepared.sql_type(*key)).collect();
+        let key_texts = keys.iter().map(|key| prepared.text(*key)).collect();
+        let mut steps = from.steps;
+        steps.push(Step::Calc(prepared.into_calc(filter)));
+        steps.push(Step::Over(OverStep { keys, key_types, key_texts, calls }));
+        let fields = given(&project, &names, &from.fields);
+        steps.push(Step::Calc(Calc { filter: None, project, names }));
+        Ok(Planned { input: from.input, steps, fields, late_fields: Vec::new(), window: None })
+    }
+}
+
+/// The fields of projected columns: a time attribute that is passed on stays one.
+fn given(project: &[Expression], names: &[String], input: &[Field]) -> Vec<Field> {
+    let field = |(expression, name): (&Expression, &String)| {
+        let source = expression.as_column().and_then(|column| input.get(column));
+        Field {
+            time: source.map_or(TimeAttribute::None, |field| field.time),
+            ..Field::new("", name, expression.sql_type)
+        }
+    };
+    project.iter().zip(names).map(field).collect()
+}
+
+fn wildcard<'a>(
+    fields: &'a [Field],
+    relation: Option<&'a str>,
+) -> impl Iterator<Item = (Expression, String)> + 'a {
+    let is_of = move |field: &Field| relation.is_none_or(|relation| field.relation == relation);
+    let numbered = fields.iter().enumerate().filter(move |(_, field)| is_of(field));
+    numbered.map(|(at, field)| (Expression::column(at, field.sql_type, &field.name), field.name.clone()))
+}
+
+/// Which of the columns of a window `expression` names.
+pub(super) fn window_column(expression: &Expr) -> Option<usize> {
+    let name = match expression {
+        Expr::Identifier(name) => &name.value,
+        Expr::CompoundIdentifier(parts) => &parts.last()?.value,
+        _ => return None,
+    };
+    WINDOW_COLUMNS.iter().position(|column| name.eq_ignore_ascii_case(column))
+}
+
+/// What an expression uses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Uses {
+    has_aggregate: bool,
+    has_over: bool,
+}
+
+impl Uses {
+    /// Looks at the tokens only, so that what is wrong with the expression does not matter yet.
+    fn of(expression: &str) -> Self {
+        let Ok(tokens) = Tokenizer::new(&text::DIALECT, expression).tokenize() else {
+            return Self::default();
+        };
+        let tokens: Vec<Token> =
+            tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
+        let word = |at: usize| match tokens.get(at) {
+            Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_uppercase(),
+            _ => String::new(),
+        };
+        let is_call = |at: usize| tokens.get(at + 1) == Some(&Token::LParen);
+        let mut uses = Self::default();
+        for at in (0..tokens.len()).filter(|at| is_call(*at)) {
+            if word(at) == "OVER" {
+                uses.has_over = true;
+            } else if is_aggregate(&word(at)) && word(closing(&tokens, at + 1) + 1) != "OVER" {
+                uses.has_aggregate = true;
+            }
+        }
+        uses
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            has_aggregate: self.has_aggregate || other.has_aggregate,
+            has_over: self.has_over || other.has_over,
+        }
+    }
+}
+
+/// Where the parenthesis that opens at `open` closes.
+fn closing(tokens: &[Token], open: usize) -> usize {
+    let mut depth = 0;
+    for (at, token) in tokens.iter().enumerate().skip(open) {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 1 => return at,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// The field that `expression`, a column's name, means.
+pub(super) fn field_of(expression: &Expr, fields: &[Field]) -> Option<Result<usize, QueryError>> {
+    match expression {
+        Expr::Identifier(name) => Some(find(fields, None, &name.value)),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [relation, name] => Some(find(fields, Some(&relation.value), &name.value)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+impl WindowKind {
+    /// True for windows that rows open and close by their number.
+    pub(super) fn is_count(self) -> bool {
+        matches!(self, Self::Count { .. })
+    }
+}
