@@ -24,8 +24,9 @@ enum Bound {
 
 /// A socket that is ours, and what is known of it.
 pub(crate) struct OpenDatagrams {
-    bound: Bound,
+    /// Dropped before the socket.
     pub(super) file: Option<SocketFile>,
+    bound: Bound,
     pub(super) drops: Option<KernelDrops>,
     pub(super) datagram_bytes_max: usize,
     /// Bytes the kernel holds; `None` where senders wait.

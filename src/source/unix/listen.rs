@@ -13,6 +13,7 @@ use crate::source::connection::{ACCEPT_PAUSE, ClientLimits, Clients, ConnectionL
 /// A socket that is ours.
 pub(crate) struct OpenUnixListen {
     settings: UnixListen,
+    /// Dropped before the socket.
     file: SocketFile,
     listener: std::os::unix::net::UnixListener,
 }

@@ -26,7 +26,8 @@ struct FileId {
     inode: u64,
 }
 
-/// A socket file of ours; removed when dropped, unless another process has replaced it.
+/// A socket file of ours; removed when dropped, unless another process has replaced it. To be dropped before its socket,
+/// which keeps the number of its inode from being given to another file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
@@ -147,11 +148,15 @@ mod tests {
             assert_eq!(refusal(&path, Type::STREAM), io::ErrorKind::AddrInUse);
             assert_eq!(refusal(&path, Type::DGRAM), io::ErrorKind::AddrInUse);
             // As a kill does: the socket is gone, the file is not.
+            std::mem::forget(file);
             drop(socket);
-            let (newer, _socket) = SocketFile::bind(&path, Type::STREAM, 0o660).unwrap();
-            drop(file);
+            let (older, _socket) = SocketFile::bind(&path, kind, 0o660).unwrap();
+            RealDisk.remove(&path).unwrap();
+            let (newer, _newer_socket) = SocketFile::bind(&path, kind, 0o660).unwrap();
+            drop(older);
             assert!(path.symlink_metadata().is_ok(), "a newer file is not the older one's to remove");
             drop(newer);
+            assert!(path.symlink_metadata().is_err());
         }
     }
 
