@@ -6,7 +6,9 @@
 //!
 //! A write of sled's that finds the disk full is the end of it: later calls, and the last one that drops it, can block for ever.
 //! So sled writes only where there is room: before every [`ROOM_STEP_BYTES`] of writes the holes of its file, which
-//! it comes back to, and the next [`ROOM_BYTES`] behind it are allocated; where they cannot be, nothing is written. Should sled fail all the same it is not touched again.
+//! it comes back to, and the next [`ROOM_BYTES`] behind it are allocated; where they cannot be, nothing is written. Pages of
+//! more than 128 KiB are files of their own (`blobs`), for which no room is made. Should sled fail all the same it is not
+//! touched again.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
