@@ -1,6 +1,6 @@
 //! Queries: SQL text to operators over columns.
 //!
-//! A reading goes through these: a source's frames are decoded to columns ([`format`], by the source's [`schema`]), each query's plan
+//! A reading goes through these: a source's frames are decoded to columns ([`mod@format`], by the source's [`schema`]), each query's plan
 //! ([`planner`], [`plan`]) becomes stages of operators ([`operator`]), which evaluate expressions ([`expression`], [`function`]) over
 //! whole batches and keep aggregates ([`aggregate`], [`windows`]) as keyed state.
 //!

@@ -8,7 +8,8 @@
 //! nothing: after [`FUTILE_HOLDS_MAX`] batches in a row that were held and stayed below [`GATHERED_FRAMES_MIN`] frames
 //! the next [`REST_BATCHES`] are not held. A connection that waits for its seal gathers lines of its own, which come with
 //! the batch after; hence more than one. A sender that waits for each result of several readings is slowed all the same,
-//! to a batch each `SEAL_INTERVAL`.
+//! to a batch each `SEAL_INTERVAL`. What an MQTT broker sends with QoS 1 or 2 is not held at all: it sends no more than its window before the
+//! acknowledgements.
 
 use std::time::Duration;
 

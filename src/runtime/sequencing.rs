@@ -470,13 +470,14 @@ impl<R> Sequencing<R> {
     }
 
     /// True when a batch of what waits would be a small one that more readings may join: there is a journal to spare,
-    /// no barrier is wanted, and the readings are not recorded ones.
+    /// no barrier is wanted, the readings are not recorded ones, and nobody waits for them before more can come.
     fn may_be_held(&self) -> bool {
         let front_is_recorded = self.waiting.front().is_some_and(|waiting| waiting.recorded.is_some());
         let byte_counts = self.waiting.iter().map(|waiting| waiting.chunk.byte_count());
         self.journal != JournalState::Absent
             && self.barrier.is_none()
             && !front_is_recorded
+            && !self.waiting.iter().any(|waiting| waiting.chunk.is_awaited)
             && !self.has_full_batch()
             && !sums_to(byte_counts, PACED_BYTES_MAX)
     }

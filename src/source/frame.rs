@@ -73,6 +73,8 @@ pub(crate) struct FrameChunk {
     pub(crate) origin: Arc<str>,
     /// Line number of the first frame, counted from 1 within the origin's connection.
     pub(crate) first_line: u64,
+    /// The sender waits for them to be durable before it sends more.
+    pub(crate) is_awaited: bool,
     /// Frames of the table before the chunk's first.
     table_start: u64,
     buffers: FrameBuffers,
@@ -89,7 +91,7 @@ impl FrameChunk {
     ) -> Self {
         let covered = buffers.ends.last().copied().unwrap_or(0);
         assert_eq!(covered as usize, buffers.bytes.len(), "the frames cover the bytes");
-        Self { source, origin, first_line, table_start: 0, buffers, pool }
+        Self { source, origin, first_line, is_awaited: false, table_start: 0, buffers, pool }
     }
 
     pub(crate) fn frame_count(&self) -> usize {

@@ -339,7 +339,8 @@ impl MqttTask {
         }
         let noted = self.subscriber.noted();
         let (first_line, buffers) = self.assembly.take(self.outlet.buffers());
-        let chunk = self.outlet.chunk(Arc::clone(&self.origin), first_line, buffers);
+        let mut chunk = self.outlet.chunk(Arc::clone(&self.origin), first_line, buffers);
+        chunk.is_awaited = self.source.subscription.qos != Qos::AtMostOnce;
         let outlet = self.outlet.clone();
         self.sending = Some(Box::pin(async move { Ok((noted, outlet.append(chunk, None, None).await?)) }));
     }
