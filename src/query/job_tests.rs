@@ -178,3 +178,15 @@ fn late_rows_go_to_their_sink() {
     assert_eq!(text(&results), "{\"k\":\"a\",\"s\":1}\n{\"k\":\"a\",\"s\":11}\n{\"k\":\"a\",\"s\":2}\n");
     assert_eq!(text(&late), "{\"k\":\"a\",\"v\":100,\"ts\":\"1970-01-01T00:00:00.100Z\"}\n");
 }
+
+#[test]
+fn the_end_of_the_input_is_no_row_whatever_the_format() {
+    for (format, schema) in
+        [(Format::Raw, "line STRING"), (Format::Text, "line STRING"), (Format::Json, "line STRING")]
+    {
+        let file = QuerySource { is_file: true, ..source(schema, format) };
+        let (rows, report) = run(file, "SELECT line FROM readings", &[r#"{"line":"a"}"#, END_OF_INPUT], 1, 1);
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert!(report.rejected.is_empty());
+    }
+}

@@ -99,6 +99,10 @@ impl Scan {
         visit_lines(chunk, range, |index, line| {
             let message = messages.next_frame();
             let outcome = match line {
+                Ok(END_OF_INPUT) if self.spec.is_file => {
+                    has_ended = true;
+                    Ok(())
+                }
                 Ok(text) => {
                     let frame = Frame::new(text, message);
                     let received = frame.received_at().unwrap_or(header.stamp).0;
@@ -113,10 +117,6 @@ impl Scan {
                                 }
                             }
                             count += rows as usize;
-                            Ok(())
-                        }
-                        Err(_) if self.spec.is_file && text == END_OF_INPUT => {
-                            has_ended = true;
                             Ok(())
                         }
                         Err(cause) => Err((cause, text.as_bytes())),
