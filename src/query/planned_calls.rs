@@ -14,7 +14,7 @@ use super::expression::{Case, Expression, Node};
 use super::field::{Field, TimeAttribute};
 use super::plan::{AggregateCall, Calc, OverCall, OverFunction, WINDOW_COLUMNS, Window};
 use super::planner::{field_of, window_column};
-use super::resolve::{Bindings, NoBindings, Scope, arguments, coerce};
+use super::resolve::{Bindings, NoBindings, Scope, arguments, coerce, is_untyped_null};
 use super::sql_type::SqlType;
 
 /// Calls a query may have.
@@ -204,10 +204,8 @@ fn resolve_aggregate(
         _ => Err(QueryError::new(format!("{name} asks for a literal where {} is", parameter.text))),
     };
     let parameters = parameters.iter().map(literal).collect::<Result<Vec<_>, _>>()?;
-    let types: Vec<Option<SqlType>> = arguments
-        .iter()
-        .map(|argument| (!matches!(argument.node, Node::Literal(Datum::Null))).then_some(argument.sql_type))
-        .collect();
+    let types: Vec<Option<SqlType>> =
+        arguments.iter().map(|argument| (!is_untyped_null(argument)).then_some(argument.sql_type)).collect();
     let aggregate = Aggregate::resolve(name, &types, is_distinct, &parameters).map_err(QueryError::new)?;
     let arguments = arguments
         .into_iter()

@@ -21,14 +21,14 @@ struct Readings {
     lines: Vec<String>,
 }
 
-/// Readings whose event times are behind the highest before them by `bound` seconds at most.
-fn readings(random: &mut Random, bound: u64) -> Readings {
+/// Readings whose event times, which `place` maps from 0 on, are behind the highest before them by `bound` seconds at most.
+fn readings(random: &mut Random, bound: u64, place: fn(u64) -> u64) -> Readings {
     let span_ms = 1_000 * (1 + random.below(120));
     let mut readings: Vec<(u64, i64, Vec<Cell>)> = (0..random.below(READINGS_MAX))
         .map(|_| {
             // Bounds of windows, and times of other readings, are hit often.
             let step = [1, 250, 1_000][random.below(3) as usize];
-            let time = random.below(span_ms) / step * step;
+            let time = place(random.below(span_ms) / step * step);
             let values = [Kind::Text, Kind::Double, Kind::Int].map(|kind| Cell::random(kind, random));
             let arrival = time + random.below(1_000 * bound + 1);
             (arrival, time.cast_signed(), values.to_vec())
@@ -87,7 +87,7 @@ fn oracle(windows: &str) -> String {
 fn tumbling_windows_are_exact() {
     let count = each_case(CASES, |random| {
         let bound = random.below(20);
-        let readings = readings(random, bound);
+        let readings = readings(random, bound, |time| time);
         let size = 1 + random.below(30);
         let sql = if random.below(2) == 0 {
             format!(
@@ -114,17 +114,10 @@ fn tumbling_windows_are_exact() {
 fn hopping_windows_are_exact() {
     let count = each_case(CASES, |random| {
         let bound = random.below(20);
-        let mut readings = readings(random, bound);
+        // SQLite's division is not that of times before 1970, which the first windows would begin at.
+        let readings = readings(random, bound, |time| time + 1_000_000_000);
         let (slide, overlaps) = (1 + random.below(10), 1 + random.below(6));
         let size = slide * overlaps;
-        // SQLite's division is not that of times before 1970, which the first windows begin at.
-        for (row, line) in readings.rows.iter_mut().zip(&mut readings.lines) {
-            let Some(Cell::Int(time)) = row.pop() else { panic!("the last column is the time") };
-            let mut reading: serde_json::Value = serde_json::from_str(line).unwrap();
-            reading["ts"] = (time + 1_000_000_000).into();
-            *line = reading.to_string();
-            row.push(Cell::Int(time + 1_000_000_000));
-        }
         let sql = format!(
             "SELECT k AS x0, window_start AS x1, window_end AS x2, {AGGREGATES} \
              FROM TABLE(HOP(TABLE readings, DESCRIPTOR(ts), INTERVAL '{slide}' SECOND, INTERVAL '{size}' SECOND)) \
@@ -142,19 +135,20 @@ fn hopping_windows_are_exact() {
     println!("hopping windows: {count} rows are those of SQLite");
 }
 
-/// Readings whose distance is the gap are of one session.
+/// A reading at the very end of a session belongs to it while it has not given its results, as in Flink: that depends on the readings of
+/// other keys. Here no two readings are as far apart as the gap.
 #[test]
 fn sessions_are_exact() {
     let count = each_case(CASES, |random| {
         let bound = random.below(20);
-        let readings = readings(random, bound);
+        let readings = readings(random, bound, |time| time / 2 * 2);
         let gap = 1 + random.below(5);
-        let window = format!("(ts, INTERVAL '{gap}' SECOND)");
+        let window = format!("(ts, INTERVAL '{gap}.001' SECOND)");
         let sql = format!(
             "SELECT k AS x0, SESSION_START{window} AS x1, SESSION_END{window} AS x2, {AGGREGATES} \
              FROM readings GROUP BY k, SESSION{window}"
         );
-        let gap_ms = 1_000 * gap;
+        let gap_ms = 1_000 * gap + 1;
         let oracle = oracle(&format!(
             "SELECT *, MIN(ts) OVER session AS s, MAX(ts) OVER session + {gap_ms} AS e FROM (
                SELECT *, SUM(distance IS NULL OR distance > {gap_ms})

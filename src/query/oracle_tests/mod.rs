@@ -10,6 +10,7 @@
 //! | `%` of `DOUBLE` | the exact remainder | that of the integers |
 //! | `SUBSTRING` from a place below 1 | as in Flink | counts places before the text |
 //! | letters beyond ASCII in `UPPER`, `LOWER` | have both cases | are left as they are |
+//! | readings as far apart as the gap of a session | depend on the watermark, as in Flink | |
 //! | a `DOUBLE` of more than 15 digits as text | all digits that matter | 15 digits |
 //!
 //! Every `DOUBLE` is a multiple of a power of two and so small that no operation rounds but the division of an average. `AVG` of
