@@ -132,6 +132,21 @@ fn a_row_that_cannot_be_computed_is_rejected_and_costs_nothing_else() {
 }
 
 #[test]
+fn a_null_that_was_cast_keeps_its_type() {
+    let schema = "i BIGINT";
+    let lines = [r#"{"i":7}"#];
+    for (sql, expected) in [
+        ("CASE WHEN i < 0 THEN CAST(NULL AS DOUBLE) ELSE i END / 2", r#"{"x":3.5}"#),
+        ("COALESCE(MIN(CAST(NULL AS STRING)), 'none')", r#"{"x":"none"}"#),
+        ("COALESCE(CAST(NULL AS STRING) NOT LIKE 'a', i = 7)", r#"{"x":true}"#),
+        ("COALESCE(NULL, i)", r#"{"x":7}"#),
+    ] {
+        let sql = format!("SELECT {sql} AS x FROM readings");
+        assert_eq!(run(source(schema, Format::Json), &sql, &lines, 1, 1).0, [expected], "{sql}");
+    }
+}
+
+#[test]
 fn count_windows_and_sessions() {
     let schema = "k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts";
     let lines = [

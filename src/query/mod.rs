@@ -25,6 +25,8 @@ mod job;
 #[cfg(test)]
 mod job_tests;
 mod operator;
+#[cfg(test)]
+mod oracle_tests;
 mod plan;
 mod planned_calls;
 mod planner;

@@ -14,7 +14,7 @@ use super::expression::{Case, Expression, Node};
 use super::field::{Field, TimeAttribute};
 use super::plan::{AggregateCall, Calc, OverCall, OverFunction, WINDOW_COLUMNS, Window};
 use super::planner::{field_of, window_column};
-use super::resolve::{Bindings, NoBindings, Scope, arguments, coerce};
+use super::resolve::{Bindings, NoBindings, Scope, arguments, coerce, is_untyped_null};
 use super::sql_type::SqlType;
 
 /// Calls a query may have.
@@ -205,10 +205,8 @@ fn resolve_aggregate(
             .help("write it out, as in APPROX_PERCENTILE(x, 0.95) and LISTAGG(x, ';')")),
     };
     let parameters = parameters.iter().map(literal).collect::<Result<Vec<_>, _>>()?;
-    let types: Vec<Option<SqlType>> = arguments
-        .iter()
-        .map(|argument| (!matches!(argument.node, Node::Literal(Datum::Null))).then_some(argument.sql_type))
-        .collect();
+    let types: Vec<Option<SqlType>> =
+        arguments.iter().map(|argument| (!is_untyped_null(argument)).then_some(argument.sql_type)).collect();
     let refused =
         |message| QueryError::new(message).help("tidegate functions lists the aggregates with their forms");
     let aggregate = Aggregate::resolve(name, &types, is_distinct, &parameters).map_err(refused)?;

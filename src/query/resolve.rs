@@ -19,6 +19,9 @@ use super::vector::Failures;
 
 /// Elements an `IN (…)` may list.
 const IN_LIST_MAX: usize = 1_024;
+/// The text of a NULL.
+const NULL: &str = "NULL";
+
 /// What stands for an expression of the text, when something was computed before: a group key, an aggregate.
 pub(super) trait Bindings {
     /// What stands for `expression`, which is whole in the text.
@@ -417,7 +420,7 @@ impl Scope<'_> {
                 let (left, right) = (self.resolve(left)?, self.resolve(right)?);
                 let is_equal = self.compare(ComparisonOp::Equal, left.clone(), right, text.clone())?;
                 let sql_type = left.sql_type;
-                let null = of_literal(Datum::Null, "NULL".to_owned());
+                let null = of_literal(Datum::Null, NULL.to_owned());
                 let branches = vec![(is_equal, coerce(null, sql_type)?)];
                 let case = Case { branches, otherwise: Some(left) };
                 Ok(Expression { sql_type, node: Node::Case(Box::new(case)), text })
@@ -492,7 +495,7 @@ fn literal(value: &Value) -> Result<Expression, QueryError> {
             Ok(of_literal(Datum::String(text.as_str().into()), format!("'{text}'")))
         }
         Value::Boolean(value) => Ok(of_literal(Datum::Boolean(*value), value.to_string().to_uppercase())),
-        Value::Null => Ok(of_literal(Datum::Null, "NULL".to_owned())),
+        Value::Null => Ok(of_literal(Datum::Null, NULL.to_owned())),
         other => Err(QueryError::new(format!("the literal {other} is not supported"))
             .help("there are numbers, 'text', TRUE, FALSE, NULL, TIMESTAMP '…' and INTERVAL '…' unit")),
     }
@@ -559,8 +562,9 @@ pub(super) fn sql_type(data_type: &DataType) -> Result<SqlType, QueryError> {
     })
 }
 
-fn is_untyped_null(expression: &Expression) -> bool {
-    matches!(expression.node, Node::Literal(Datum::Null))
+/// True for a NULL as it is written, which is of every type; one that was cast or computed has a type.
+pub(super) fn is_untyped_null(expression: &Expression) -> bool {
+    matches!(expression.node, Node::Literal(Datum::Null)) && expression.text == NULL
 }
 
 /// The type that values of `left` and `right` both are of, or become without loss.
@@ -631,7 +635,7 @@ fn cast(inner: Expression, to: SqlType, is_try: bool, text: String) -> Result<Ex
         return Ok(Expression { text, ..inner });
     }
     if is_untyped_null(&inner) {
-        return Ok(Expression { sql_type: to, ..inner });
+        return Ok(Expression { sql_type: to, text, ..inner });
     }
     let kernel = function::cast::cast(inner.sql_type, to).map_err(QueryError::new)?;
     Ok(Expression { sql_type: to, node: Node::Cast(kernel, is_try, Box::new(inner)), text })
