@@ -18,8 +18,35 @@ pub(crate) struct Accumulate {
     saved: Vec<Accumulator>,
 }
 
-/// The arguments of each call, and the rows that count for it.
-pub(crate) type Arguments<'a> = Vec<(Vec<Vector<'a>>, Option<&'a Column>)>;
+/// The arguments of each call.
+pub(crate) type Arguments<'a> = Vec<Argument<'a>>;
+
+/// What a call takes of the rows of a batch.
+#[derive(Debug)]
+pub(crate) enum Argument<'a> {
+    /// All rows, whatever is in them.
+    Rows,
+    /// A number of each row; none is NULL.
+    Doubles(&'a [f64]),
+    /// The arguments, and the rows that count.
+    Vectors(Vec<Vector<'a>>, Option<&'a Column>),
+}
+
+impl<'a> Argument<'a> {
+    fn new(call: &AggregateCall, rows: &'a RowBatch) -> Self {
+        let columns = || call.arguments.iter().map(|at| &rows.columns[*at]);
+        let is_whole = call.filter.is_none() && columns().all(|column| column.nulls.is_empty());
+        if is_whole && call.aggregate.counts_rows() {
+            return Self::Rows;
+        }
+        if let (true, true, Some(Values::Double(values))) =
+            (is_whole, call.aggregate.takes_doubles(), columns().next().map(|column| &column.values))
+        {
+            return Self::Doubles(values);
+        }
+        Self::Vectors(columns().map(Vector::Borrowed).collect(), call.filter.map(|at| &rows.columns[at]))
+    }
+}
 
 impl Accumulate {
     pub(crate) fn new(calls: &[AggregateCall]) -> Self {
@@ -42,11 +69,7 @@ impl Accumulate {
 
     /// The arguments of all calls in `rows`.
     pub(crate) fn arguments<'a>(&self, rows: &'a RowBatch) -> Arguments<'a> {
-        let column = |at: &usize| Vector::Borrowed(&rows.columns[*at]);
-        let arguments = |call: &AggregateCall| {
-            (call.arguments.iter().map(column).collect(), call.filter.map(|at| &rows.columns[at]))
-        };
-        self.calls.iter().map(arguments).collect()
+        self.calls.iter().map(|call| Argument::new(call, rows)).collect()
     }
 
     /// Adds a row.
@@ -66,11 +89,13 @@ impl Accumulate {
             self.saved.extend(self.order[..self.fallible].iter().map(|call| group[*call].clone()));
         }
         for (done, call) in self.order.iter().enumerate() {
-            let (arguments, filter) = &arguments[*call];
-            if filter.is_some_and(|filter| !counts(filter, row)) {
-                continue;
-            }
-            if let Err(cause) = group[*call].add(arguments, row) {
+            let added = match &arguments[*call] {
+                Argument::Rows => group[*call].add_row(),
+                Argument::Doubles(values) => group[*call].add_double(values[row]),
+                Argument::Vectors(_, Some(filter)) if !counts(filter, row) => continue,
+                Argument::Vectors(arguments, _) => group[*call].add(arguments, row),
+            };
+            if let Err(cause) = added {
                 for (call, saved) in self.order[..done].iter().zip(self.saved.drain(..)) {
                     group[*call] = saved;
                 }

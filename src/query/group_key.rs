@@ -10,24 +10,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::column::{Column, Values};
 use super::sql_type::SqlType;
+use crate::state::key::{KeyEncoder, KeyHash, KeyTooLong, hash_encoded};
 
 /// Longest key that lies inside the value, in bytes.
 const INLINE_BYTES: usize = 22;
 
 /// The encoded columns of a group.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct GroupKey(Repr);
 
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 enum Repr {
-    Inline(heapless::Vec<u8, INLINE_BYTES, u8>),
+    /// Behind `length` the bytes are zeros, so that keys are compared without looking at it.
+    Inline {
+        length: u8,
+        bytes: [u8; INLINE_BYTES],
+    },
     Spilled(Box<[u8]>),
 }
 
 impl GroupKey {
     pub(crate) fn bytes(&self) -> &[u8] {
         match &self.0 {
-            Repr::Inline(bytes) => bytes,
+            Repr::Inline { length, bytes } => &bytes[..usize::from(*length)],
             Repr::Spilled(bytes) => bytes,
         }
     }
@@ -47,20 +52,14 @@ impl GroupKey {
 impl From<&[u8]> for GroupKey {
     #[inline]
     fn from(bytes: &[u8]) -> Self {
-        match heapless::Vec::from_slice(bytes) {
-            Ok(inline) => Self(Repr::Inline(inline)),
-            Err(_) => Self(Repr::Spilled(bytes.into())),
+        if bytes.len() > INLINE_BYTES {
+            return Self(Repr::Spilled(bytes.into()));
         }
+        let mut inline = [0; INLINE_BYTES];
+        inline[..bytes.len()].copy_from_slice(bytes);
+        Self(Repr::Inline { length: bytes.len() as u8, bytes: inline })
     }
 }
-
-impl PartialEq for GroupKey {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
-    }
-}
-
-impl Eq for GroupKey {}
 
 impl fmt::Debug for GroupKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,9 +91,59 @@ impl<'de> Deserialize<'de> for GroupKey {
     }
 }
 
+/// Puts keys together, value by value; one per subtask, reused for every row.
+#[derive(Debug, Default)]
+pub(crate) struct GroupKeyBuilder {
+    /// A byte for the length, then the values.
+    bytes: Vec<u8>,
+}
+
+impl GroupKeyBuilder {
+    /// Begins a key.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.push(0);
+    }
+
+    /// Appends the value of `column` in `row`.
+    #[inline]
+    pub(crate) fn append(&mut self, column: &Column, row: usize) {
+        append(column, row, &mut self.bytes);
+    }
+
+    /// The key so far, encoded.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(1..).unwrap_or_default()
+    }
+
+    /// Ends the key; returns it and its hash.
+    ///
+    /// # Errors
+    /// The key is longer than keys may be.
+    #[inline]
+    pub(crate) fn end(&mut self, encoder: &mut KeyEncoder) -> Result<(GroupKey, KeyHash), KeyTooLong> {
+        let length = self.bytes().len();
+        if length > INLINE_BYTES {
+            let key = GroupKey::from(self.bytes());
+            let hash = encoder.hash(&key)?;
+            return Ok((key, hash));
+        }
+        // Its encoded form is its length, one byte of a varint, and its bytes.
+        self.bytes[0] = length as u8;
+        let hash = hash_encoded(&self.bytes);
+        // As many zeros as are needed at most, so that what is copied is of one length always.
+        self.bytes.extend_from_slice(&[0; INLINE_BYTES]);
+        let mut bytes = [0; INLINE_BYTES];
+        bytes.copy_from_slice(&self.bytes[1..=INLINE_BYTES]);
+        self.bytes.truncate(1 + length);
+        Ok((GroupKey(Repr::Inline { length: length as u8, bytes }), hash))
+    }
+}
+
 /// Appends the encoded value of `column` in `row`.
 #[inline]
-pub(crate) fn append(column: &Column, row: usize, out: &mut Vec<u8>) {
+fn append(column: &Column, row: usize, out: &mut Vec<u8>) {
     if column.is_null(row) {
         out.push(0);
         return;
@@ -205,6 +254,26 @@ mod tests {
         for (row, datums) in rows.iter().enumerate() {
             let again: Vec<Datum> = read.iter().map(|column| column.datum(row)).collect();
             assert_eq!(&again, datums);
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_put_together_is_the_key_of_its_bytes() {
+        let mut texts = Column::new(SqlType::String);
+        for length in [0, 1, 19, 20, 21, 22, 125, 126, 127, 128, 253, 300, 3] {
+            texts.push(&Datum::String("x".repeat(length).into()));
+        }
+        let (mut builder, mut encoder) = (GroupKeyBuilder::default(), KeyEncoder::new());
+        for row in 0..texts.len() {
+            let mut bytes = Vec::new();
+            append(&texts, row, &mut bytes);
+            let key = GroupKey::from(bytes.as_slice());
+            builder.clear();
+            builder.append(&texts, row);
+            let put_together = builder.end(&mut encoder);
+            assert_eq!(builder.bytes(), bytes);
+            assert_eq!(put_together, encoder.hash(&key).map(|hash| (key.clone(), hash)));
+            assert_eq!(key.bytes(), bytes);
         }
     }
 

@@ -152,6 +152,43 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Takes a row of an aggregate that counts rows.
+    ///
+    /// # Errors
+    /// Never, of such an aggregate.
+    #[inline]
+    pub(crate) fn add_row(&mut self) -> Result<(), RejectCause> {
+        let Self::Count(count) = self else { return Err(OTHER_AGGREGATE) };
+        *count += 1;
+        Ok(())
+    }
+
+    /// Takes a row whose one argument is this number: as [`add`](Self::add) does, without looking for it.
+    ///
+    /// # Errors
+    /// The cause the row fails with; then the accumulator is as it was.
+    #[inline]
+    pub(crate) fn add_double(&mut self, value: f64) -> Result<(), RejectCause> {
+        match self {
+            Self::SumDouble(sum) | Self::AverageDouble(sum) => sum.add(value)?,
+            Self::Minimum(Datum::Double(kept)) => {
+                if value < *kept {
+                    *kept = value;
+                }
+            }
+            Self::Maximum(Datum::Double(kept)) => {
+                if value > *kept {
+                    *kept = value;
+                }
+            }
+            Self::Minimum(kept @ Datum::Null) | Self::Maximum(kept @ Datum::Null) => {
+                *kept = Datum::Double(value);
+            }
+            _ => return Err(OTHER_AGGREGATE),
+        }
+        Ok(())
+    }
+
     /// Takes the rows of another group of the same aggregate, as if they had come after this one's.
     ///
     /// # Errors

@@ -174,6 +174,18 @@ impl Aggregate {
         }
     }
 
+    /// True when it takes rows with [`Accumulator::add_row`](super::Accumulator::add_row).
+    pub(crate) fn counts_rows(&self) -> bool {
+        matches!(self.function, AggregateFunction::Count)
+    }
+
+    /// True when it takes rows with [`Accumulator::add_double`](super::Accumulator::add_double).
+    pub(crate) fn takes_doubles(&self) -> bool {
+        use AggregateFunction as F;
+        matches!(self.function, F::Sum | F::Average | F::Minimum | F::Maximum)
+            && self.argument_types == [SqlType::Double]
+    }
+
     /// The type of the result.
     pub(crate) fn returns(&self) -> SqlType {
         self.returns

@@ -14,6 +14,7 @@ pub(crate) struct DoubleSum {
 }
 
 impl DoubleSum {
+    #[inline]
     pub(super) fn add(&mut self, value: f64) -> Result<(), RejectCause> {
         let mut next = *self;
         next.add_term(value);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::rows::Rows;
 use crate::metrics::{RejectCause, Rejections};
 use crate::operator::{AnyPart, PartPool, Slot, SubtaskContext, Tail, owners};
-use crate::query::group_key::{self, GroupKey};
+use crate::query::group_key::{GroupKey, GroupKeyBuilder};
 use crate::query::row_batch::RowBatch;
 use crate::query::sql_type::SqlType;
 use crate::state::KeyGroup;
@@ -28,7 +28,7 @@ pub(crate) struct ToKeys {
     /// Receiving subtask by key group.
     owners: Vec<u16>,
     encoder: KeyEncoder,
-    scratch: Vec<u8>,
+    builder: GroupKeyBuilder,
     /// Rows for each receiver.
     routed: Vec<Vec<u32>>,
     rejections: Rejections,
@@ -50,7 +50,7 @@ impl ToKeys {
             context: context.clone(),
             owners: owners(context),
             encoder: KeyEncoder::new(),
-            scratch: Vec::new(),
+            builder: GroupKeyBuilder::default(),
             routed: vec![Vec::new(); context.parallelism],
             rejections: Rejections::new(name, Arc::clone(&context.metrics)),
             pool,
@@ -73,14 +73,14 @@ impl Tail for ToKeys {
         self.routed.iter_mut().for_each(Vec::clear);
         let mut is_whole = true;
         for row in 0..input.len {
-            self.scratch.clear();
+            self.builder.clear();
             for key in &self.keys {
-                group_key::append(&input.columns[*key], row, &mut self.scratch);
+                self.builder.append(&input.columns[*key], row);
             }
-            let key = GroupKey::from(self.scratch.as_slice());
-            let Ok(hash) = self.encoder.hash(&key) else {
+            let Ok((key, hash)) = self.builder.end(&mut self.encoder) else {
                 is_whole = false;
-                self.rejections.reject(RejectCause::KEY_TOO_LONG, None, || Cow::Borrowed(&self.scratch));
+                self.rejections
+                    .reject(RejectCause::KEY_TOO_LONG, None, || Cow::Borrowed(self.builder.bytes()));
                 continue;
             };
             let owner = match parts.len() {
