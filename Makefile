@@ -29,7 +29,6 @@ bench: tools broker-tools remote-tools
 	$(BUILD) bench --locked --bench state
 	$(BUILD) bench --locked --bench remote
 	$(BUILD) bench --locked --bench query
-	$(BUILD) bench --locked --features remote-webdav --bench remote
 
 # The key bombs at full size, 10,000,000 keys (sled: 1,000,000), each in a memory cgroup of 192 MiB. Needs root.
 stress: tools
