@@ -32,7 +32,7 @@ fn accumulated(aggregate: &Aggregate, rows: &[Vec<Datum>]) -> (Accumulator, Vec<
     let vectors: Vec<Vector<'_>> = columns.iter().map(Vector::Borrowed).collect();
     let mut accumulator = Accumulator::new(aggregate);
     let mut causes = Vec::new();
-    for row in 0..rows.len() {
+    for (row, values) in rows.iter().enumerate() {
         let before = accumulator.clone();
         let added = accumulator.add(&vectors, row);
         if let Err(cause) = added {
@@ -40,9 +40,11 @@ fn accumulated(aggregate: &Aggregate, rows: &[Vec<Datum>]) -> (Accumulator, Vec<
             causes.push(cause.as_str());
         }
         let mut short = before;
-        let added_short = match rows[row].as_slice() {
+        let added_short = match values.as_slice() {
             [Datum::Double(value)] if aggregate.takes_doubles() => short.add_double(*value),
-            row if aggregate.counts_rows() && row.iter().all(|value| !value.is_null()) => short.add_row(),
+            values if aggregate.counts_rows() && values.iter().all(|value| !value.is_null()) => {
+                short.add_row()
+            }
             _ => continue,
         };
         assert_eq!((added_short, &short), (added, &accumulator), "the short way leads to the same place");
