@@ -9,7 +9,11 @@
 //!
 //! `TIDEGATE_BENCH_LINES` and `TIDEGATE_BENCH_ROUNDS` change the size, `cargo bench --bench query -- minutes` measures one query only. The
 //! data comes from a fixed seed.
-#![expect(clippy::disallowed_methods, reason = "a bench reads what the engine wrote")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a bench reads what the engine wrote, and the bare loop works on files itself"
+)]
 #![expect(clippy::unwrap_used, clippy::cast_precision_loss, reason = "a bench ends at the first fault")]
 
 mod bare_loop;

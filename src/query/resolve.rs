@@ -727,7 +727,8 @@ fn fold(expression: Expression) -> Result<Expression, QueryError> {
     let mut failures = Failures::default();
     let datum = expression.evaluate(&row, 0, &mut failures).datum(0);
     if let Some((_, cause)) = failures.0.first() {
-        return Err(QueryError::new(format!("{} fails for every row: {}", expression.text, cause.as_str())));
+        return Err(QueryError::new(format!("{} fails for every row: {}", expression.text, cause.as_str()))
+            .help("every row would be rejected for it: write another literal"));
     }
     Ok(Expression { node: Node::Literal(datum), ..expression })
 }
