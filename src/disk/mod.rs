@@ -10,7 +10,6 @@
 //! same file.
 
 #[cfg(feature = "sled")]
-mod ahead;
 #[cfg(test)]
 mod faulty;
 mod real;
@@ -21,7 +20,6 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 #[cfg(feature = "sled")]
-pub(crate) use ahead::AllocateAhead;
 #[cfg(test)]
 pub(crate) use faulty::FaultyDisk;
 pub(crate) use real::{DirectoryLock, RealDisk, read_secret};

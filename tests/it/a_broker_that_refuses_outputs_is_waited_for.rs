@@ -10,12 +10,14 @@ use crate::support::{
 
 const KEYS: usize = 5;
 const READINGS: usize = 100;
+/// The gateway may not write to its topic.
+const FORBIDDEN_KEY: i64 = 99;
 
 /// TLS with certificates on both sides, a password, and what each user may do.
 const CONFIGURATION: &str = "allow_anonymous false\npassword_file DIR/passwords\nacl_file DIR/rights\ncafile DIR/ca.pem\n\
                              certfile DIR/server.pem\nkeyfile DIR/server.key\nrequire_certificate true\n";
-const RIGHTS: &str =
-    "user gateway\ntopic write averages/#\n\nuser observer\ntopic read averages/#\ntopic readwrite probe\n";
+const RIGHTS: &str = "user gateway\ntopic deny averages/99\ntopic write averages/#\n\n\
+                      user observer\ntopic read averages/#\ntopic readwrite probe\n";
 
 fn broker() -> Option<Broker> {
     let mut broker = Broker::start_with(CONFIGURATION, |directory| {
@@ -119,18 +121,34 @@ fn for_its_certificate_or_ours_or_the_password() {
     assert_eq!(payloads, expected);
 }
 
+/// Mosquitto closes the connection over each refusal in some versions: what was under way besides goes again.
 #[test]
 fn for_a_topic_it_may_not_write() {
     let Some(broker) = broker() else { return };
+    let subscriber = Subscriber::start_for(&broker, "averages/#");
     let data = tempfile::tempdir().unwrap();
-    let running = publishing(&broker, data.path(), "secrets/{0}", RIGHT).start();
+    let running = publishing(&broker, data.path(), "averages/{0}", RIGHT).start();
     let mut client = std::net::TcpStream::connect(running.listening_at()).unwrap();
-    send(&mut client, "1 1\n1 3\n");
+    let keys = [1, FORBIDDEN_KEY, 1, FORBIDDEN_KEY, 1, FORBIDDEN_KEY, 1];
+    let readings: Vec<(i64, i64)> = keys.into_iter().zip(1..).collect();
+    send(&mut client, text(&readings));
     drop(client);
+    let outputs = Averages::after(&readings).outputs;
+    let is_refused = |output: &&str| output.starts_with(&format!("({FORBIDDEN_KEY},"));
+    let (refused, allowed): (Vec<&str>, Vec<&str>) = outputs.lines().partition(is_refused);
+    assert_eq!((refused.len(), allowed.len()), (2, 3));
+    // The last is allowed: when it has come each of those before has been answered.
+    let received = subscriber.wait_for("the last", |received| {
+        received.iter().any(|message| Some(&message.payload.as_str()) == allowed.last())
+    });
     running.wait_for_log("an output cannot be delivered and is passed over");
-    wait_until(|| running.logs("an output cannot be delivered").len() == 1, || "one line".to_owned());
     let ended = running.stop().in_order();
     let left = ended.log("left the outbox");
     let figures = ["waiting", "delivered", "refused"].map(|name| field(&left, name));
-    assert_eq!(figures, ["0", "0", "1"], "{}", ended.stderr);
+    assert_eq!(figures, ["0", "3", "2"], "{}", ended.stderr);
+    assert_eq!(ended.logs("an output cannot be delivered").len(), 1, "{}", ended.stderr);
+    let mut payloads: Vec<String> = received.into_iter().map(|message| message.payload).collect();
+    // With QoS 1 one whose acknowledgement was lost with the connection comes twice.
+    payloads.dedup();
+    assert_eq!(payloads, allowed, "{}", ended.stderr);
 }

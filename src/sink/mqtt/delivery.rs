@@ -4,9 +4,6 @@
 //! given up. Of the backlog at most so many outputs leave in a second; what has come in since the connection was made goes
 //! before it, but for every eighth output.
 //!
-//! A full disk under the outbox ends the connection; once there is room, the next one goes on with what the outbox holds, as
-//! after a crash.
-//!
 //! With QoS 2 the outbox is flushed once before a group of publishes leaves and once before their releases do.
 
 use std::io;
@@ -21,7 +18,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::place::now;
 use super::settings::CheckedPublish;
 use super::topic::TopicError;
-use super::{DRAIN_MAX, SharedOutbox, is_out_of_room, report, store_failed};
+use super::{DRAIN_MAX, SharedOutbox, report, store_failed};
 use crate::mqtt::{
     Again, Backoff, BrokerLimits, Codec, CodecError, ConnAck, Connect, ConnectError, Credentials,
     FlightPhase, Incoming, MqttVersion, Outgoing, PacketId, Publish, Publisher, Qos, Refusal, RefusalKind,
@@ -45,8 +42,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long the broker keeps the session without a connection.
 const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Pause between two looks for room on a full disk.
-const ROOM_PAUSE: Duration = Duration::from_millis(250);
 /// Time between two reports of what waits.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// Time between two looks at what is due.
@@ -179,44 +174,11 @@ impl Delivery {
         }
     }
 
-    /// Connects until the job ends; begins anew after each time the disk was full.
+    /// Connects until the job ends.
     async fn lives(&mut self) {
-        loop {
-            let error = match self.connections().await {
-                Last::Store(error) => error,
-                Last::Stopped => return,
-            };
-            if !is_out_of_room(&error) {
-                return store_failed(&self.shared, &error);
-            }
-            match self.wait_for_room(&error).await {
-                Ok(()) => self.restore(),
-                Err(Last::Store(error)) => return store_failed(&self.shared, &error),
-                Err(Last::Stopped) => return,
-            }
+        if let Last::Store(error) = self.connections().await {
+            store_failed(&self.shared, &error);
         }
-    }
-
-    /// Waits until there is room on the disk, and goes on with what the store holds.
-    async fn wait_for_room(&self, error: &OutboxError) -> Result<(), Last> {
-        self.shared.is_out_of_room.store(true, Ordering::Relaxed);
-        tracing::error!(%error, "the disk is full: the outbox waits for room");
-        let since = Instant::now();
-        loop {
-            tokio::select! {
-                () = self.shared.stop.cancelled() => return Err(Last::Stopped),
-                () = sleep(ROOM_PAUSE) => {}
-            }
-            let reopened = self.shared.lock().reopen();
-            match reopened {
-                Ok(()) => break,
-                Err(error) if is_out_of_room(&error) => {}
-                Err(error) => return Err(Last::Store(error)),
-            }
-        }
-        self.shared.is_out_of_room.store(false, Ordering::Relaxed);
-        tracing::info!(waited = ?since.elapsed(), "there is room for the outbox again");
-        Ok(())
     }
 
     async fn connections(&mut self) -> Last {
@@ -263,21 +225,11 @@ impl Delivery {
         loop {
             tokio::select! {
                 () = sleep_until(until) => break,
-                () = shared.has_more.notified() => self.check_room()?,
+                () = shared.has_more.notified() => {}
             }
         }
         self.report_if_due();
         shared.lock().expire(now())
-    }
-
-    /// # Errors
-    /// The sink actor found the disk full.
-    fn check_room(&self) -> Result<(), OutboxError> {
-        if self.shared.is_out_of_room.load(Ordering::Relaxed) {
-            let source = io::Error::new(io::ErrorKind::StorageFull, "a write of new outputs failed");
-            return Err(OutboxError::Store(source));
-        }
-        Ok(())
     }
 
     /// Says now and then how many outputs wait.
@@ -448,9 +400,8 @@ impl Delivery {
                         self.settle_written()?;
                     }
                 }
-                () = shared.has_more.notified() => self.check_room()?,
+                () = shared.has_more.notified() => {}
                 () = sleep(TICK) => {
-                    self.check_room()?;
                     self.report_if_due();
                     self.shared.lock().expire(now())?;
                 }

@@ -17,8 +17,7 @@
 //! A checkpoint reports the position only after the outbox is flushed, so what was delivered to it before the checkpoint
 //! survives a power cut; what comes behind is made again by replay.
 //!
-//! A full disk under the outbox is waited for: the thread of the connection leaves the broker until there is room, and goes on
-//! with what the store holds, as after a crash; the sink actor holds back what follows.
+//! A full disk under the outbox ends the job: its store cannot go on (see `outbox::sled_store`).
 //!
 //! When the job ends, what waits is sent for up to [`DRAIN_MAX`], if there is a connection; the rest waits for the next start.
 
@@ -40,7 +39,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::outbox::{Outbox, OutboxError};
 use super::{AfterFullSync, OpenSink, OutboxReport, SinkEnd, SinkStart, SinkWriter};
-use crate::disk::is_full;
 use crate::runtime::{Offset, Timestamp};
 
 /// How long a job that ends waits for what can still be delivered.
@@ -49,11 +47,9 @@ pub(crate) const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// What the sink actor and the thread of the connection share.
 struct SharedOutbox {
     outbox: Mutex<Outbox>,
-    /// Something came in, or there is no room.
+    /// Something came in.
     has_more: Notify,
     stop: CancellationToken,
-    /// The store's disk is full: nothing is written until the connection's thread has found room.
-    is_out_of_room: AtomicBool,
     /// The connection's thread cannot go on for its store.
     has_failed: AtomicBool,
 }
@@ -75,25 +71,8 @@ impl SharedOutbox {
         if self.has_failed.load(Ordering::Relaxed) {
             return Err(io::Error::other("the outbox's store failed; see the log"));
         }
-        if self.is_out_of_room.load(Ordering::Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the outbox waits for room on its disk"));
-        }
         Ok(())
     }
-
-    /// Notes why the store did not do something: a full disk is waited for by the connection's thread.
-    fn note(&self, error: OutboxError) -> io::Error {
-        if is_out_of_room(&error) {
-            self.is_out_of_room.store(true, Ordering::Relaxed);
-            self.has_more.notify_one();
-        }
-        error.into()
-    }
-}
-
-/// Whether the disk under the store is full; the outbox itself may be, which is another thing.
-fn is_out_of_room(error: &OutboxError) -> bool {
-    matches!(error, OutboxError::Store(source) if is_full(source))
 }
 
 /// Opens the sink: the outbox, and the thread that empties it.
@@ -114,7 +93,6 @@ pub(super) fn open(publish: &MqttPublish, start: &SinkStart<'_>) -> io::Result<O
         outbox: Mutex::new(outbox),
         has_more: Notify::new(),
         stop: CancellationToken::new(),
-        is_out_of_room: AtomicBool::new(false),
         has_failed: AtomicBool::new(false),
     });
     let client_id = checked.client_id.clone().unwrap_or_else(|| {
@@ -138,7 +116,7 @@ impl SinkWriter for MqttWriter {
     fn write(&mut self, offset: Offset, results: &[u8]) -> io::Result<()> {
         self.shared.check()?;
         let admitted = self.shared.lock().admit(offset, results, place::now());
-        admitted.map_err(|error| self.shared.note(error))?;
+        admitted?;
         if !results.is_empty() {
             self.shared.has_more.notify_one();
         }
@@ -149,7 +127,7 @@ impl SinkWriter for MqttWriter {
     fn sync(&mut self) -> io::Result<u64> {
         self.shared.check()?;
         let waiting = self.shared.lock().waiting();
-        self.shared.flush().map_err(|error| self.shared.note(error))?;
+        self.shared.flush()?;
         Ok(waiting)
     }
 

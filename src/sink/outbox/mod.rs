@@ -21,8 +21,6 @@
 //! - A block goes only once each of its outputs is delivered, or by policy, counted.
 //! - The store may lose the tail of its writes in a crash, not in a checkpoint: the sink flushes before it reports its
 //!   position. What is lost behind that is made again by replay, under the same ids.
-//! - A write that finds the disk full changes nothing. The outbox then begins anew with what the store holds, as after a
-//!   crash, once there is room.
 //! - Whoever publishes with QoS 2 flushes before each step that the broker sees (see `mqtt::publisher`), so that what was
 //!   seen by the broker is never forgotten.
 //!

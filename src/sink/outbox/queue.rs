@@ -431,23 +431,6 @@ impl Outbox {
         Ok(())
     }
 
-    /// Goes on after a write that found no room: whatever of a batch came in partly is removed. Whoever publishes begins anew
-    /// with [`Outbox::in_flight`], as after a crash.
-    ///
-    /// # Errors
-    /// The store's; it can be tried again.
-    pub(crate) fn reopen(&mut self) -> Result<(), OutboxError> {
-        self.store.make_room()?;
-        let mut outbox = Self::open(Arc::clone(&self.store), self.settings, self.incarnation)?;
-        // Batches without outputs leave nothing in the store.
-        outbox.admitted = outbox.admitted.max(self.admitted);
-        outbox.split_lanes();
-        outbox.counts = self.counts;
-        outbox.delivered = self.delivered;
-        *self = outbox;
-        Ok(())
-    }
-
     /// A connection begins: what waits now is the backlog.
     pub(crate) fn split_lanes(&mut self) {
         self.boundary = OutputId { incarnation: self.incarnation, offset: self.admitted.next(), index: 0 };

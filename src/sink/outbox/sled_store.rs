@@ -5,62 +5,32 @@
 //! aside, not repaired: sled may also panic on damaged files, which counts as that.
 //!
 //! A write of sled's that finds the disk full is the end of it: later calls, and the last one that drops it, can block for ever.
-//! So sled writes only where there is room: before every [`ROOM_STEP_BYTES`] of writes the holes of its file, which
-//! it comes back to, and the next [`ROOM_BYTES`] behind it are allocated; where they cannot be, nothing is written. Pages of
-//! more than 128 KiB are files of their own (`blobs`), for which no room is made. Should sled fail all the same it is not
-//! touched again.
+//! So a store that has failed is not touched again, and the job ends; the next start makes its outputs again. A flush that is
+//! under way then is waited for no longer.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
 
 use super::store::{OutboxStore, Visitor};
-use crate::disk::{AllocateAhead, is_full};
+use crate::disk::is_full;
 
 /// Bytes of sled's cache, by its own count; a byte of it takes several on the heap.
 const CACHE_BYTES: u64 = 512 << 10;
-
-/// Disk that is allocated behind sled's file: what is written in a step, many times over, since sled also moves what it holds.
-const ROOM_BYTES: u64 = 4 << 20;
-/// Bytes of writes after which room is made anew.
-const ROOM_STEP_BYTES: u64 = 128 << 10;
-/// What a write takes besides its key and value, about.
-const WRITE_OVERHEAD_BYTES: u64 = 64;
-/// The file that sled writes.
-const FILE: &str = "db";
+/// Longest time of a flush.
+const FLUSH_MAX: Duration = Duration::from_secs(60);
+/// Time between two looks whether the store has failed while it is flushed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A sled database.
 pub(crate) struct SledOutboxStore {
     /// Taken out only when this is dropped.
     database: Option<sled::Db>,
-    room: Room,
     /// sled failed to write.
     has_failed: AtomicBool,
-}
-
-/// Room on the disk behind sled's file.
-struct Room {
-    file: AllocateAhead,
-    /// Bytes written since it was made.
-    written: AtomicU64,
-}
-
-impl Room {
-    fn make(&self) -> io::Result<()> {
-        self.file.allocate(ROOM_BYTES)?;
-        self.written.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Says that so many bytes are about to be written.
-    fn take(&self, bytes: u64) -> io::Result<()> {
-        if self.written.fetch_add(bytes + WRITE_OVERHEAD_BYTES, Ordering::Relaxed) + bytes >= ROOM_STEP_BYTES
-        {
-            self.make()?;
-        }
-        Ok(())
-    }
 }
 
 impl SledOutboxStore {
@@ -70,20 +40,20 @@ impl SledOutboxStore {
     /// sled's. `InvalidData` when the files are damaged, `WouldBlock` when another process has them open.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
         let database = open_database(directory)?;
-        // Room is made before the first write.
-        let room = Room {
-            file: AllocateAhead::of(&directory.join(FILE))?,
-            written: AtomicU64::new(ROOM_STEP_BYTES),
-        };
-        Ok(Self { database: Some(database), room, has_failed: AtomicBool::new(false) })
+        Ok(Self { database: Some(database), has_failed: AtomicBool::new(false) })
+    }
+
+    fn usable(&self) -> io::Result<&sled::Db> {
+        let database = self.database.as_ref().filter(|_| !self.has_failed.load(Ordering::Relaxed));
+        database.ok_or_else(|| io::Error::other("the store has failed before"))
     }
 
     fn with<T>(&self, call: impl FnOnce(&sled::Db) -> io::Result<T>) -> io::Result<T> {
-        let Some(database) = self.database.as_ref().filter(|_| !self.has_failed.load(Ordering::Relaxed))
-        else {
-            return Err(io::Error::other("the store has failed before"));
-        };
-        let outcome = guarded(|| call(database));
+        let database = self.usable()?;
+        self.judge(guarded(|| call(database)))
+    }
+
+    fn judge<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
         if outcome.is_err() {
             self.has_failed.store(true, Ordering::Relaxed);
         }
@@ -142,12 +112,10 @@ impl OutboxStore for SledOutboxStore {
     }
 
     fn put(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        self.room.take((key.len() + value.len()) as u64)?;
         self.with(|database| database.insert(key, value).map(drop).map_err(failed))
     }
 
     fn remove(&self, key: &[u8]) -> io::Result<()> {
-        self.room.take(key.len() as u64)?;
         self.with(|database| database.remove(key).map(drop).map_err(failed))
     }
 
@@ -164,10 +132,26 @@ impl OutboxStore for SledOutboxStore {
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.with(|database| database.flush().map(drop).map_err(failed))
-    }
-
-    fn make_room(&self) -> io::Result<()> {
-        self.room.make()
+        let database = self.usable()?.clone();
+        let (sender, receiver) = mpsc::sync_channel(1);
+        // sled waits for ever when another of its writes has failed: so it waits on a thread of its own.
+        std::thread::Builder::new().name("outbox-flush".to_owned()).spawn(move || {
+            let outcome = guarded(|| database.flush().map(drop).map_err(failed));
+            drop(database);
+            drop(sender.send(outcome));
+        })?;
+        let since = Instant::now();
+        loop {
+            match receiver.recv_timeout(LOOK_INTERVAL) {
+                Ok(outcome) => return self.judge(outcome),
+                Err(RecvTimeoutError::Timeout) if since.elapsed() < FLUSH_MAX => {
+                    self.usable()?;
+                }
+                Err(_) => {
+                    let error = io::Error::new(io::ErrorKind::TimedOut, "the store cannot be flushed");
+                    return self.judge(Err(error));
+                }
+            }
+        }
     }
 }

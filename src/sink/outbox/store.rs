@@ -23,13 +23,6 @@ pub(crate) trait OutboxStore: Send + Sync {
 
     /// Returns once all that was written before is durable.
     fn flush(&self) -> io::Result<()>;
-
-    /// Makes sure that there is room on the disk for what is written next. A write does so by itself, and one that finds none
-    /// changes nothing.
-    ///
-    /// # Errors
-    /// The operating system's; it can be tried again.
-    fn make_room(&self) -> io::Result<()>;
 }
 
 /// A store in memory whose power can be cut.
@@ -49,15 +42,6 @@ struct MemoryInner {
     durable: Entries,
     /// Writes since the last flush.
     tail: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    /// There is no room: no write succeeds.
-    is_full: bool,
-}
-
-#[cfg(test)]
-impl MemoryInner {
-    fn check(&self) -> io::Result<()> {
-        if self.is_full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-    }
 }
 
 #[cfg(test)]
@@ -71,11 +55,6 @@ impl MemoryOutboxStore {
         }
         let inner = MemoryInner { durable: entries.clone(), entries, ..MemoryInner::default() };
         Self { inner: std::sync::Mutex::new(inner) }
-    }
-
-    /// Takes the disk's room away, or gives it back.
-    pub(crate) fn set_full(&self, is_full: bool) {
-        self.inner.lock().unwrap().is_full = is_full;
     }
 
     /// Writes since the last flush.
@@ -104,7 +83,6 @@ impl OutboxStore for MemoryOutboxStore {
 
     fn put(&self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let mut inner = self.inner.lock().unwrap();
-        inner.check()?;
         apply(&mut inner.entries, key, Some(value));
         inner.tail.push((key.to_vec(), Some(value.to_vec())));
         Ok(())
@@ -112,7 +90,6 @@ impl OutboxStore for MemoryOutboxStore {
 
     fn remove(&self, key: &[u8]) -> io::Result<()> {
         let mut inner = self.inner.lock().unwrap();
-        inner.check()?;
         apply(&mut inner.entries, key, None);
         inner.tail.push((key.to_vec(), None));
         Ok(())
@@ -129,13 +106,8 @@ impl OutboxStore for MemoryOutboxStore {
 
     fn flush(&self) -> io::Result<()> {
         let mut inner = self.inner.lock().unwrap();
-        inner.check()?;
         inner.durable = inner.entries.clone();
         inner.tail.clear();
         Ok(())
-    }
-
-    fn make_room(&self) -> io::Result<()> {
-        self.inner.lock().unwrap().check()
     }
 }

@@ -72,35 +72,6 @@ fn what_is_new_does_not_wait_for_the_backlog() {
 }
 
 #[test]
-fn a_store_that_ran_out_of_room_is_gone_on_with_as_if_nothing_were() {
-    let store = Arc::new(MemoryOutboxStore::default());
-    let mut outbox = open(&store, OutboxSettings::default());
-    let mut expected: Vec<String> = Vec::new();
-    for offset in 1..=9 {
-        outbox.admit(Offset(offset), results(offset).as_bytes(), NOW).unwrap();
-        expected.extend(results(offset).lines().map(str::to_owned));
-    }
-    outbox.split_lanes();
-    let first = outbox.take(Lane::Backlog).unwrap().unwrap();
-    store.set_full(true);
-    let error = outbox.admit(Offset(10), results(14).as_bytes(), NOW).unwrap_err();
-    assert!(matches!(error, OutboxError::Store(source) if source.kind() == std::io::ErrorKind::StorageFull));
-    assert!(outbox.reopen().is_err(), "there is still no room");
-    store.set_full(false);
-    outbox.reopen().unwrap();
-    assert_eq!((outbox.admitted(), outbox.waiting()), (Offset(9), expected.len() as u64));
-    outbox.admit(Offset(10), results(14).as_bytes(), NOW).unwrap();
-    expected.extend(results(14).lines().map(str::to_owned));
-    outbox.split_lanes();
-    // What was on its way comes again, under the same id; nothing is missing.
-    let again = outbox.take(Lane::Backlog).unwrap().unwrap();
-    assert_eq!((again.id(), again.payload()), (first.id(), first.payload()));
-    outbox.done(again.ticket(), NOW).unwrap();
-    assert_eq!(drain(&mut outbox, Lane::Backlog, NOW), expected[1..]);
-    assert_eq!((outbox.waiting(), outbox.bytes()), (0, 0));
-}
-
-#[test]
 fn the_oldest_output_that_waits_is_known() {
     let store = Arc::new(MemoryOutboxStore::default());
     let mut outbox = open(&store, OutboxSettings::default());
