@@ -103,9 +103,15 @@ pub(super) fn parse_error(text: &str, parser: &Parser<'_>, error: &ParserError) 
             _ => sql.range(parser.peek_token_ref().span).start,
         }
     });
-    let rest = &text[start.min(text.len())..];
-    let length =
-        rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(1).min(rest.len());
+    // At the end there is nothing to point at but what stands before it.
+    let end = text.trim_end().len();
+    let start = match text[..end].char_indices().next_back() {
+        Some((last, _)) if start >= end => last,
+        _ => start,
+    };
+    let rest = &text[start..];
+    let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let length = length.max(rest.chars().next().map_or(0, char::len_utf8));
     let message = message.strip_prefix("sql parser error: ").unwrap_or(message);
     let mut chars = message.chars();
     let lower: String = chars.next().map(|c| c.to_ascii_lowercase()).into_iter().chain(chars).collect();
