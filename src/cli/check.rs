@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use clap::Args;
 
 use super::job::PlannedJob;
+use crate::runtime::JobError;
 
 /// What `tidegate check` takes.
 #[derive(Debug, Args)]
@@ -66,11 +66,9 @@ pub(super) fn explain(arguments: &ExplainArguments) -> anyhow::Result<()> {
     }
     if !is_there {
         let names: Vec<&str> = planned.job.plans().map(|plan| plan.name.as_str()).collect();
-        bail!(
-            "there is no query {}; there are {}",
-            arguments.query.as_deref().unwrap_or_default(),
-            names.join(", ")
-        );
+        let query = arguments.query.as_deref().unwrap_or_default();
+        let message = format!("there is no query {query}; there are {}", names.join(", "));
+        return Err(JobError::Configuration(message).into());
     }
     Ok(())
 }

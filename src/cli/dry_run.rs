@@ -7,7 +7,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use tracing::level_filters::LevelFilter;
 
@@ -15,7 +15,7 @@ use super::job::PlannedJob;
 use super::logging;
 use crate::disk::{RealDisk, read_whole};
 use crate::query::QuerySource;
-use crate::runtime::Settings;
+use crate::runtime::{JobError, Settings};
 use crate::sink::{Collected, SinkSpec};
 use crate::source::{END_OF_INPUT, RecordedBatch, RecordedInput, SourceSpec};
 use crate::stream::Environment;
@@ -65,7 +65,7 @@ pub(super) fn test(arguments: &TestArguments) -> anyhow::Result<()> {
         && !planned.config.sinks.iter().any(|sink| sink.name.value == *name)
     {
         let names: Vec<&str> = planned.config.sinks.iter().map(|sink| sink.name.value.as_str()).collect();
-        bail!("there is no sink {name}; there are {}", names.join(", "));
+        return Err(refused(format!("there is no sink {name}; there are {}", names.join(", "))));
     }
     let inputs = inputs(&planned.sources, &arguments.input)?;
     // Samples end.
@@ -119,10 +119,19 @@ fn inputs(sources: &[QuerySource], given: &[String]) -> anyhow::Result<Vec<Vec<R
         let (at, file) = match named {
             Some(named) => named,
             None if sources.len() == 1 => (0, input.as_str()),
-            None => bail!("--input {input}: say which source it is for, as NAME=FILE; there are {}", names()),
+            None => {
+                let message = format!(
+                    "--input {input}: say which source it is for, as NAME=FILE; there are {}",
+                    names()
+                );
+                return Err(refused(message));
+            }
         };
         if files[at].replace(PathBuf::from(file)).is_some() {
-            bail!("--input {input}: there is a second file for the source {}", sources[at].name);
+            return Err(refused(format!(
+                "--input {input}: there is a second file for the source {}",
+                sources[at].name
+            )));
         }
     }
     sources
@@ -135,10 +144,15 @@ fn inputs(sources: &[QuerySource], given: &[String]) -> anyhow::Result<Vec<Vec<R
         .collect()
 }
 
+/// An argument that cannot be used.
+fn refused(message: String) -> anyhow::Error {
+    JobError::Configuration(message).into()
+}
+
 fn lines(path: &Path) -> anyhow::Result<Vec<String>> {
-    let bytes = read_whole(&RealDisk, path, SAMPLES_BYTES_MAX)
-        .with_context(|| format!("cannot read the samples {}", path.display()))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{} is not UTF-8", path.display()))?;
+    let cannot = |why: &dyn std::fmt::Display| refused(format!("cannot read {}: {why}", path.display()));
+    let bytes = read_whole(&RealDisk, path, SAMPLES_BYTES_MAX).map_err(|error| cannot(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| cannot(&error.utf8_error()))?;
     Ok(text.lines().map(str::to_owned).collect())
 }
 

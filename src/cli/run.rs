@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::job::PlannedJob;
 use super::report::report;
 use super::{allocator, logging, signals};
-use crate::runtime::{Start, StopHandle};
+use crate::runtime::{JobError, Start, StopHandle};
 use crate::stream::Environment;
 
 /// What `tidegate run` takes.
@@ -68,6 +68,11 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     }
     let environment = Environment::with_settings(&planned.config.name, settings);
     planned.job.build(&environment, sources, sinks);
-    report(&environment.execute_until(stop)?);
+    let outcome = environment.execute_until(stop).inspect_err(|error| {
+        if matches!(error, JobError::Restore { .. }) {
+            tracing::error!("a query that was changed in its keys, window or aggregates loses its state with --reset-query NAME");
+        }
+    });
+    report(&outcome?);
     Ok(())
 }

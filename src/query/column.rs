@@ -201,6 +201,17 @@ impl Column {
         self.pushed();
     }
 
+    /// Pushes a text, or NULL, onto a column of `STRING`.
+    pub(crate) fn push_text(&mut self, text: Option<&str>) {
+        match (&mut self.values, text) {
+            (Values::String(texts), Some(text)) => {
+                texts.push(text);
+                self.pushed();
+            }
+            _ => self.push_null(),
+        }
+    }
+
     /// The value of a row.
     pub(crate) fn datum(&self, row: usize) -> Datum {
         if self.is_null(row) {

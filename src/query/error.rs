@@ -14,11 +14,18 @@ pub(crate) struct QueryError {
     pub(crate) span: Option<Range<usize>>,
     /// What to do.
     pub(crate) help: Option<String>,
+    /// It follows from another one, which is said where it is.
+    pub(crate) is_consequence: bool,
 }
 
 impl QueryError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: None, help: None }
+        Self { message: message.into(), span: None, help: None, is_consequence: false }
+    }
+
+    /// Of what reads something that was refused.
+    pub(crate) fn consequence() -> Self {
+        Self { is_consequence: true, ..Self::new("it reads what was refused") }
     }
 
     pub(crate) fn at(mut self, span: Range<usize>) -> Self {

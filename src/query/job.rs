@@ -5,7 +5,7 @@
 //! keyed stage       KeyedRows ─▶ Calc … ─▶ EncodeRows  one for each keyed step
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,13 @@ pub(crate) struct QuerySink {
     pub(crate) format: OutputFormat,
 }
 
+impl QuerySink {
+    /// The query or source it reads.
+    fn relation(&self) -> &str {
+        self.from.strip_suffix(LATE).unwrap_or(&self.from)
+    }
+}
+
 /// The part of a job that something is wrong with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum JobPart {
@@ -93,7 +100,10 @@ impl QueryJob {
         let mut errors = Vec::new();
         let mut relations: Vec<Relation> = sources
             .iter()
-            .map(|source| Relation { name: source.name.clone(), fields: source.schema.fields(&source.name) })
+            .map(|source| Relation {
+                name: source.name.clone(),
+                fields: Some(source.schema.fields(&source.name)),
+            })
             .collect();
         for (at, source) in sources.iter().enumerate() {
             if let Err(message) = source.decoder() {
@@ -101,34 +111,27 @@ impl QueryJob {
             }
         }
         let mut plans = Vec::new();
-        let mut has_failed = Vec::new();
         for (at, query) in queries.iter().enumerate() {
             let is_late = |sink: &QuerySink| sink.from.strip_suffix(LATE) == Some(&query.name);
             let options = PlanOptions {
                 lateness_ms: i64::try_from(query.options.allowed_lateness.as_millis()).unwrap_or(i64::MAX),
                 keeps_late: sinks.iter().any(is_late),
             };
-            match plan(&query.name, &query.sql, &relations, options) {
+            let fields = match plan(&query.name, &query.sql, &relations, options) {
                 Ok(plan) => {
-                    relations.push(Relation { name: query.name.clone(), fields: plan.fields.clone() });
+                    let fields = plan.fields.clone();
                     plans.push((plan, query.options));
+                    Some(fields)
                 }
                 Err(error) => {
-                    // What reads it would only be told that it is not there.
-                    has_failed.push(query.name.as_str());
                     errors.push((JobPart::Query(at), error));
+                    None
                 }
-            }
+            };
+            relations.push(Relation { name: query.name.clone(), fields });
         }
-        let reads_failed = |error: &QueryError| {
-            has_failed.iter().any(|name| error.message == format!("there is no source or query {name}"))
-        };
-        errors.retain(|(_, error)| !reads_failed(error));
         let mut planned_sinks = Vec::new();
         for (at, sink) in sinks.into_iter().enumerate() {
-            if has_failed.contains(&sink.from.strip_suffix(LATE).unwrap_or(&sink.from)) {
-                continue;
-            }
             match sink_fields(&sink, &relations, &plans) {
                 Ok(fields) => match RowEncoder::new(sink.format.clone(), &names(&fields), &types(&fields)) {
                     Ok(_) => planned_sinks.push((sink, fields)),
@@ -140,6 +143,8 @@ impl QueryJob {
                 Err(error) => errors.push((JobPart::Sink(at), error)),
             }
         }
+        // What is wrong with the cause is enough.
+        errors.retain(|(_, error)| !error.is_consequence);
         if errors.is_empty() { Ok(Self { sources, plans, sinks: planned_sinks }) } else { Err(errors) }
     }
 
@@ -158,19 +163,23 @@ impl QueryJob {
         self.sources.iter_mut().for_each(|source| source.is_file = true);
     }
 
-    /// Sources and queries that nobody reads.
+    /// Sources and queries that no sink reads, not even through others.
     pub(crate) fn unread(&self) -> Vec<&str> {
-        let names = self
-            .sources
-            .iter()
-            .map(|source| source.name.as_str())
-            .chain(self.plans().map(|plan| plan.name.as_str()));
-        names.filter(|name| !self.is_read(name)).collect()
+        let read = self.read();
+        let sources = self.sources.iter().map(|source| source.name.as_str());
+        let names = sources.chain(self.plans().map(|plan| plan.name.as_str()));
+        names.filter(|name| !read.contains(name)).collect()
     }
 
-    fn is_read(&self, name: &str) -> bool {
-        self.plans().any(|plan| plan.input == name)
-            || self.sinks.iter().any(|(sink, _)| sink.from.strip_suffix(LATE).unwrap_or(&sink.from) == name)
+    /// Sources and queries that sinks read, also through others: a query reads what stands before it.
+    fn read(&self) -> BTreeSet<&str> {
+        let mut read: BTreeSet<&str> = self.sinks.iter().map(|(sink, _)| sink.relation()).collect();
+        for (plan, _) in self.plans.iter().rev() {
+            if read.contains(plan.name.as_str()) {
+                read.insert(&plan.input);
+            }
+        }
+        read
     }
 
     /// Builds the topology in `environment`; `sources` and `sinks` say where each of them is, in their order. What nobody reads is left
@@ -178,21 +187,14 @@ impl QueryJob {
     pub(crate) fn build(self, environment: &Environment, sources: Vec<SourceSpec>, sinks: Vec<SinkSpec>) {
         let mut builder = environment.builder();
         let mut streams: BTreeMap<String, Stream> = BTreeMap::new();
-        let mut unread: Vec<String> = self.unread().into_iter().map(str::to_owned).collect();
-        // What only unread queries read is unread too.
-        while let Some(plan) = self.plans().find(|plan| {
-            unread.contains(&plan.name)
-                && !unread.contains(&plan.input)
-                && !self.has_other_reader(&plan.input, &unread)
-        }) {
-            unread.push(plan.input.clone());
-        }
-        for (source, spec) in
-            self.sources.iter().zip(sources).filter(|(source, _)| !unread.contains(&source.name))
-        {
+        let read = self.read();
+        for (source, spec) in self.sources.iter().zip(sources) {
+            if !read.contains(source.name.as_str()) {
+                continue;
+            }
             streams.insert(source.name.clone(), scan(&mut builder, source, spec));
         }
-        for (plan, options) in self.plans.iter().filter(|(plan, _)| !unread.contains(&plan.name)) {
+        for (plan, options) in self.plans.iter().filter(|(plan, _)| read.contains(plan.name.as_str())) {
             let mut stream = streams[&plan.input].clone();
             let mut keyed = 0;
             for step in &plan.steps {
@@ -232,12 +234,6 @@ impl QueryJob {
             builder.add_tail(stream.slot, Box::new(tail), target);
         }
     }
-
-    /// Whether `name` is read by a sink or by a query that is read.
-    fn has_other_reader(&self, name: &str, unread: &[String]) -> bool {
-        self.sinks.iter().any(|(sink, _)| sink.from.strip_suffix(LATE).unwrap_or(&sink.from) == name)
-            || self.plans().any(|plan| plan.input == name && !unread.contains(&plan.name))
-    }
 }
 
 /// The name that the state of a query's keyed step of this number, from 1, is saved under.
@@ -250,28 +246,27 @@ fn sink_fields(
     relations: &[Relation],
     plans: &[(QueryPlan, QueryOptions)],
 ) -> Result<Vec<Field>, QueryError> {
-    let late = sink.from.strip_suffix(LATE);
-    let late = late.and_then(|query| plans.iter().find(|(plan, _)| plan.name == query));
-    let fields = match (late, relations.iter().find(|relation| relation.name == sink.from)) {
-        (Some((plan, _)), _) if plan.late_fields.is_empty() => {
-            return Err(QueryError::new(format!(
-                "the query {} has no windows of event time, so no row is late for it",
-                plan.name
-            ))
-            .help("take the query itself, or group by a window of event time"));
-        }
-        (Some((plan, _)), _) => plan.late_fields.clone(),
-        (None, Some(relation)) => relation.fields.clone(),
-        (None, None) => {
-            let known = || relations.iter().map(|relation| relation.name.as_str());
-            let error = QueryError::new(format!("there is no query or source {}", sink.from));
-            return Err(match nearest(&sink.from, known()) {
-                Some(near) => error.help(format!("did you mean {near}?")),
-                None => error.help(format!("there are {}", known().collect::<Vec<_>>().join(", "))),
-            });
-        }
+    let Some(relation) = relations.iter().find(|relation| relation.name == sink.relation()) else {
+        let known = || relations.iter().map(|relation| relation.name.as_str());
+        let error = QueryError::new(format!("there is no query or source {}", sink.relation()));
+        return Err(match nearest(sink.relation(), known()) {
+            Some(near) => error.help(format!("did you mean {near}?")),
+            None => error.help(format!("there are {}", known().collect::<Vec<_>>().join(", "))),
+        });
     };
-    Ok(fields)
+    let Some(fields) = &relation.fields else { return Err(QueryError::consequence()) };
+    if sink.relation() == sink.from {
+        return Ok(fields.clone());
+    }
+    let plan = plans.iter().map(|(plan, _)| plan).find(|plan| plan.name == relation.name);
+    match plan.map(|plan| &plan.late_fields) {
+        Some(late) if !late.is_empty() => Ok(late.clone()),
+        _ => Err(QueryError::new(format!(
+            "the query {} has no windows of event time, so no row is late for it",
+            relation.name
+        ))
+        .help("take the query itself, or group by a window of event time")),
+    }
 }
 
 fn names(fields: &[Field]) -> Vec<String> {
@@ -363,11 +358,15 @@ fn keyed_stream(
 ) -> Stream {
     let ttl = options.state_ttl.map(StateTtl::new);
     let input_types = stream.types.clone();
-    let (keys, types): (Vec<usize>, Vec<SqlType>) = match step {
-        Step::Aggregate(step) => ((0..step.key_types.len()).collect(), step.output_types()),
+    let (keys, types, names): (Vec<usize>, Vec<SqlType>, Vec<String>) = match step {
+        Step::Aggregate(step) => {
+            ((0..step.key_types.len()).collect(), step.output_types(), step.output_names())
+        }
         Step::Over(step) => {
             let results = step.calls.iter().map(|call| call.sql_type);
-            (step.keys.clone(), input_types.iter().copied().chain(results).collect())
+            let texts = step.calls.iter().map(|call| call.text.clone());
+            let types = input_types.iter().copied().chain(results).collect();
+            (step.keys.clone(), types, stream.names.iter().cloned().chain(texts).collect())
         }
         Step::Calc(_) => panic!("a calc has no key"),
     };
@@ -393,7 +392,6 @@ fn keyed_stream(
         Step::Calc(_) => panic!("a calc has no key"),
     };
     let time = if stream.time == StreamTime::None { StreamTime::None } else { StreamTime::Stage };
-    let names = (0..types.len()).map(|at| format!("column-{at}")).collect();
     Stream { slot, side: Side::Results, time, names, types }
 }
 

@@ -150,6 +150,14 @@ impl AggregateStep {
             .collect()
     }
 
+    /// Names of the output, for people.
+    pub(crate) fn output_names(&self) -> Vec<String> {
+        let window = self.window.map_or(0, |window| window.kind.column_count());
+        let window = WINDOW_COLUMNS.iter().take(window).map(|name| (*name).to_owned());
+        let calls = self.calls.iter().map(|call| call.text.clone());
+        self.key_texts.iter().cloned().chain(window).chain(calls).collect()
+    }
+
     /// What decides whether saved state can be gone on with.
     pub(crate) fn signature(&self) -> String {
         let mut text = format!("keys ({})", typed(&self.key_texts, &self.key_types));

@@ -32,7 +32,8 @@ const DEPTH_MAX: usize = 8;
 #[derive(Debug, Clone)]
 pub(crate) struct Relation {
     pub(crate) name: String,
-    pub(crate) fields: Vec<Field>,
+    /// None of a query that was refused.
+    pub(crate) fields: Option<Vec<Field>>,
 }
 
 /// Plans the query `name`, which is the text `sql`.
@@ -181,7 +182,7 @@ impl Planner<'_> {
                 )),
             });
         };
-        let mut fields = relation.fields.clone();
+        let mut fields = relation.fields.clone().ok_or_else(QueryError::consequence)?;
         if let Some(alias) = alias {
             fields.iter_mut().for_each(|field| alias.name.value.clone_into(&mut field.relation));
         }

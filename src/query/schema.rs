@@ -9,6 +9,8 @@
 //! WATERMARK FOR ts AS ts - INTERVAL '5' SECOND
 //! ```
 
+use std::fmt;
+
 use sqlparser::ast::{BinaryOperator, Expr, Spanned};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -74,6 +76,21 @@ pub(crate) enum Metadata {
     Offset,
     /// `origin`: who sent it.
     Origin,
+}
+
+impl fmt::Display for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic => f.write_str("topic"),
+            Self::TopicLevel(level) => write!(f, "topic-level-{level}"),
+            Self::Qos => f.write_str("qos"),
+            Self::Retained => f.write_str("retained"),
+            Self::UserProperty(name) => write!(f, "user-property-{name}"),
+            Self::ReceiveTime => f.write_str("receive-time"),
+            Self::Offset => f.write_str("offset"),
+            Self::Origin => f.write_str("origin"),
+        }
+    }
 }
 
 /// `WATERMARK FOR column AS column - delay`.

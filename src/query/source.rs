@@ -57,7 +57,7 @@ impl QuerySource {
         for column in &self.schema.columns {
             let from = match &column.origin {
                 Origin::Frame => String::new(),
-                Origin::Metadata(metadata) => format!(" from what the source knows: {metadata:?}"),
+                Origin::Metadata(metadata) => format!(" from the metadata '{metadata}'"),
                 Origin::Computed(expression) => format!(" = {}", expression.text),
             };
             text.push_str(&format!("  {} {}{from}\n", column.name, column.sql_type));

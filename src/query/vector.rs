@@ -158,6 +158,20 @@ impl Failures {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Each row once, in order.
+    pub(crate) fn settled(&mut self) -> &[(u32, RejectCause)] {
+        self.0.sort_unstable();
+        self.0.dedup_by_key(|(row, _)| *row);
+        &self.0
+    }
+
+    /// Appends the rows of `0..len` that did not fail and that `keeps` holds for.
+    pub(crate) fn select(&mut self, len: usize, keeps: impl Fn(usize) -> bool, selection: &mut Vec<u32>) {
+        let mut failed = self.settled().iter().map(|(row, _)| *row).peekable();
+        let len = u32::try_from(len).expect("a batch is below 4 G rows");
+        selection.extend((0..len).filter(|row| failed.next_if_eq(row).is_none() && keeps(*row as usize)));
+    }
 }
 
 /// Causes of failing rows that are SQL's.

@@ -72,9 +72,14 @@ impl OpenWindows {
         joined.fold((start, end), |(start, end), window| (start.min(window.start), end.max(window.end)))
     }
 
-    /// Sessions between `start` and `end`.
-    pub(crate) fn session_count(&self, (start, end): (i64, i64)) -> usize {
-        self.0.iter().filter(|window| window.start <= end && window.end >= start).count()
+    /// Whether there is a session between `start` and `end`.
+    pub(crate) fn joins(&self, (start, end): (i64, i64)) -> bool {
+        self.0.iter().any(|window| window.start <= end && window.end >= start)
+    }
+
+    /// Whether the window that begins at `start` is open.
+    pub(crate) fn holds(&self, start: i64) -> bool {
+        self.0.binary_search_by_key(&start, |window| window.start).is_ok()
     }
 
     /// Joins the sessions between `start` and `end` to one; returns it, and whether its bounds are new. The order of merging is that of

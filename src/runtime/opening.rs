@@ -370,27 +370,23 @@ fn open_store(
     })
 }
 
-/// Leaves out what was saved of the queries `names`.
+/// Leaves out what was saved of the queries `names`: their operators have their names, or those and a number.
 fn forget(contents: &mut Contents, names: &[String]) {
-    let is_of = |operator: &str, name: &String| {
-        operator.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    let is_of = |operator: &str, name: &str| {
+        operator.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    let kept: Vec<bool> = contents
-        .manifest
-        .parts
-        .iter()
-        .map(|part| {
-            let is_forgotten = names.iter().any(|name| is_of(&part.operator, name));
-            if is_forgotten {
-                tracing::warn!(operator = part.operator, "its saved state is left out, as was asked for");
-            }
-            !is_forgotten
-        })
-        .collect();
-    let mut is_kept = kept.iter();
-    contents.manifest.parts.retain(|_| *is_kept.next().unwrap_or(&true));
-    let mut is_kept = kept.iter();
-    contents.parts.retain(|_| *is_kept.next().unwrap_or(&true));
+    for name in names {
+        let is_kept: Vec<bool> =
+            contents.manifest.parts.iter().map(|part| !is_of(&part.operator, name)).collect();
+        if is_kept.iter().all(|is_kept| *is_kept) {
+            tracing::warn!(query = name, "nothing was saved of it that could be left out");
+            continue;
+        }
+        tracing::warn!(query = name, "its saved state is left out, as was asked for");
+        let (mut manifest, mut parts) = (is_kept.iter(), is_kept.iter());
+        contents.manifest.parts.retain(|_| manifest.next() == Some(&true));
+        contents.parts.retain(|_| parts.next() == Some(&true));
+    }
 }
 
 /// Refuses a checkpoint whose state is not that of the job.

@@ -10,15 +10,13 @@
 //! | `STRING`    | as it is                                                                                |
 //! | `BYTES`     | hexadecimal digits, two a byte                                                          |
 
-use std::num::{IntErrorKind, ParseIntError};
-use std::str::FromStr;
-
 use super::cause;
 use super::field::TimestampUnit;
 use crate::metrics::RejectCause;
 use crate::query::column::{Blobs, Column, Values};
 use crate::query::sql_type::SqlType;
 use crate::query::timestamp::{TimestampError, parse_timestamp};
+use crate::stream::Column as _;
 
 /// Digits that fit an `i64` whatever they are.
 const SAFE_DIGITS: usize = 18;
@@ -29,10 +27,10 @@ pub(super) fn push(column: &mut Column, unit: TimestampUnit, text: &str) -> Resu
     match &mut column.values {
         Values::BigInt(values) if column.sql_type == SqlType::BigInt => values.push(bigint(text)?),
         Values::BigInt(values) => values.push(timestamp(unit, text)?),
-        Values::Double(values) => values.push(double(text)?),
+        Values::Double(values) => values.push(f64::from_column(text)?),
         Values::String(texts) => texts.push(text),
         Values::Boolean(values) => values.push(boolean(text)?),
-        Values::Decimal(values) => values.push(integer(text)?),
+        Values::Decimal(values) => values.push(decimal(text)?),
         Values::Bytes(blobs) => push_hex(blobs, text)?,
     }
     column.pushed();
@@ -41,7 +39,7 @@ pub(super) fn push(column: &mut Column, unit: TimestampUnit, text: &str) -> Resu
 
 #[inline]
 fn bigint(text: &str) -> Result<i64, RejectCause> {
-    short_integer(text).map_or_else(|| integer(text), Ok)
+    short_integer(text).map_or_else(|| i64::from_column(text), Ok)
 }
 
 /// A short integer in one pass over its bytes, or nothing: then it is read with every check.
@@ -63,24 +61,9 @@ fn short_integer(text: &str) -> Option<i64> {
     Some(if digits.len() < bytes.len() { -number } else { number })
 }
 
-/// An integer of any width.
-pub(super) fn integer<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, RejectCause> {
-    text.parse().map_err(|error: ParseIntError| match error.kind() {
-        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => RejectCause::OVERFLOW,
-        _ => RejectCause::NOT_A_NUMBER,
-    })
-}
-
-/// A finite number: one infinity or NaN would spoil an aggregate for ever.
-fn double(text: &str) -> Result<f64, RejectCause> {
-    let number: f64 = text.parse().map_err(|_| RejectCause::NOT_A_NUMBER)?;
-    if number.is_finite() {
-        Ok(number)
-    } else if text.bytes().any(|byte| byte.is_ascii_digit()) {
-        Err(RejectCause::OVERFLOW)
-    } else {
-        Err(RejectCause::NOT_A_NUMBER)
-    }
+/// An integer of 128 bits.
+pub(super) fn decimal(text: &str) -> Result<i128, RejectCause> {
+    i128::from_column(text)
 }
 
 fn boolean(text: &str) -> Result<bool, RejectCause> {
@@ -97,7 +80,7 @@ fn timestamp(unit: TimestampUnit, text: &str) -> Result<i64, RejectCause> {
     match bigint(text) {
         Ok(number) => unit.ms_of_integer(number),
         Err(RejectCause::OVERFLOW) => Err(RejectCause::OVERFLOW),
-        Err(_) => match double(text) {
+        Err(_) => match f64::from_column(text) {
             Ok(number) => unit.ms_of_double(number),
             Err(RejectCause::OVERFLOW) => Err(RejectCause::OVERFLOW),
             Err(_) => timestamp_of_text(text),

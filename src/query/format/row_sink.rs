@@ -125,7 +125,7 @@ impl<'a> RowSink<'a> {
             Values::BigInt(values) if column.sql_type == SqlType::Timestamp => {
                 values.push(cell::timestamp_of_text(text)?);
             }
-            Values::Decimal(values) => values.push(cell::integer(text)?),
+            Values::Decimal(values) => values.push(cell::decimal(text)?),
             Values::Bytes(blobs) => cell::push_hex(blobs, text)?,
             _ => return Err(cause::WRONG_TYPE),
         }

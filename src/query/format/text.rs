@@ -5,26 +5,18 @@
 
 use super::row_sink::RowSink;
 use crate::metrics::RejectCause;
+use crate::stream::Columns;
 
 /// Appends the row of a line.
 #[inline]
 pub(super) fn decode(line: &str, mut sink: RowSink<'_>) -> Result<u32, RejectCause> {
-    let mut rest = line;
+    let mut columns = Columns::new(line);
     for field in 0..sink.fields() {
-        let start = rest.bytes().position(|byte| !is_blank(byte)).ok_or(RejectCause::MISSING_COLUMN)?;
-        rest = &rest[start..];
-        let end = rest.bytes().position(is_blank).unwrap_or(rest.len());
-        sink.push_cell(field, &rest[..end])?;
-        rest = &rest[end..];
+        sink.push_cell(field, columns.next_column()?)?;
     }
-    if sink.fields() > 0 && !rest.bytes().all(is_blank) {
+    if sink.fields() > 0 && columns.next_column().is_ok() {
         return Err(RejectCause::EXTRA_COLUMN);
     }
     sink.end_row()?;
     Ok(1)
-}
-
-#[inline]
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
 }

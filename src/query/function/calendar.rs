@@ -1,17 +1,15 @@
 //! The calendar of timestamps: proleptic Gregorian, UTC, days of 86,400 seconds.
 //!
 //! Timestamps are milliseconds since 1970-01-01 00:00:00; every 64-bit one has a date (the years reach from
-//! -292,275,055 to 292,278,994). Days to dates and back: Howard Hinnant, "chrono-Compatible Low-Level Date
-//! Algorithms".
+//! -292,275,055 to 292,278,994). Days to dates and back: `query::timestamp`.
+
+use crate::query::timestamp::{civil_from_days, days_from_civil, days_of_month};
 
 pub(crate) const SECOND_MS: i64 = 1_000;
 pub(crate) const MINUTE_MS: i64 = 60 * SECOND_MS;
 pub(crate) const HOUR_MS: i64 = 60 * MINUTE_MS;
 pub(crate) const DAY_MS: i64 = 24 * HOUR_MS;
 const WEEK_MS: i64 = 7 * DAY_MS;
-/// From 0000-03-01 to 1970-01-01.
-const DAYS_TO_EPOCH: i64 = 719_468;
-const DAYS_OF_400_YEARS: i64 = 146_097;
 /// 1970-01-01 was a Thursday, four days after a Sunday.
 const EPOCH_FROM_SUNDAY_MS: i64 = 4 * DAY_MS;
 /// No timestamp is in a year that far from zero.
@@ -66,6 +64,11 @@ impl TimeUnit {
     }
 }
 
+/// A month, or a day of one.
+fn part(number: i64) -> u32 {
+    u32::try_from(number).expect("months and days are small and not negative")
+}
+
 enum Size {
     Milliseconds(i64),
     Months(i64),
@@ -87,27 +90,13 @@ impl Date {
     }
 
     fn of_days(days: i64) -> Self {
-        let days = days + DAYS_TO_EPOCH;
-        let era = days.div_euclid(DAYS_OF_400_YEARS);
-        let day_of_era = days.rem_euclid(DAYS_OF_400_YEARS);
-        let year_of_era =
-            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let month_from_march = (5 * day_of_year + 2) / 153;
-        let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = (month_from_march + 2) % 12 + 1;
-        Self { year: year_of_era + era * 400 + i64::from(month <= 2), month, day }
+        let (year, month, day) = civil_from_days(days);
+        Self { year, month: i64::from(month), day: i64::from(day) }
     }
 
     /// Days from 1970-01-01, of a year that is not beyond what timestamps reach.
     fn days(self) -> i64 {
-        let year = self.year - i64::from(self.month <= 2);
-        let era = year.div_euclid(400);
-        let year_of_era = year.rem_euclid(400);
-        let month_from_march = (self.month + 9) % 12;
-        let day_of_year = (153 * month_from_march + 2) / 5 + self.day - 1;
-        let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-        era * DAYS_OF_400_YEARS + day_of_era - DAYS_TO_EPOCH
+        days_from_civil(self.year, part(self.month), part(self.day))
     }
 
     /// Its first millisecond; none when no timestamp is that far.
@@ -123,12 +112,7 @@ impl Date {
     /// The day of this number in a month counted from the start of the year 0, or its last one.
     fn in_month(months: i64, day: i64) -> Self {
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12) + 1);
-        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let last = match month {
-            2 => 28 + i64::from(is_leap),
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
+        let last = i64::from(days_of_month(year, part(month)));
         Self { year, month, day: day.min(last) }
     }
 

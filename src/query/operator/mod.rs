@@ -5,6 +5,7 @@ mod calc;
 mod encode;
 mod keyed;
 mod over;
+mod rejected;
 mod rows;
 mod scan;
 mod to_keys;

@@ -1,26 +1,24 @@
 //! The head of a source's stage: frames to rows.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::rejected::Rejected;
 use super::rows::Rows;
-use crate::metrics::{RejectCause, Rejections};
+use crate::metrics::RejectCause;
 use crate::operator::{
     AnyPart, FrameInput, Head, OperatorError, Slot, SubtaskContext, provenance, visit_lines,
 };
 use crate::query::column::{Column, Values};
 use crate::query::datum::Datum;
-use crate::query::format::{Decoder, RowEncoder};
+use crate::query::format::{Decoder, OutputFormat, RowEncoder};
 use crate::query::row_batch::RowBatch;
 use crate::query::schema::{Metadata, Origin};
 use crate::query::source::QuerySource;
 use crate::query::sql_type::SqlType;
 use crate::query::vector::Failures;
 use crate::runtime::BatchHeader;
-use crate::sink::dead_letter::Refused;
 use crate::source::frame::{FrameChunk, SourceIndex};
 use crate::source::{END_OF_INPUT, Frame, Messages};
-use crate::state::StateSetup;
 
 /// The row has no event time.
 const NO_EVENT_TIME: RejectCause = RejectCause::new("no-event-time");
@@ -42,11 +40,8 @@ pub(crate) struct Scan {
     /// The columns the source knows, and their numbers.
     known: Vec<Column>,
     known_at: Vec<usize>,
-    encoder: RowEncoder,
     failures: Failures,
-    rejections: Rejections,
-    refused: Refused,
-    setup: Arc<StateSetup>,
+    rejected: Rejected,
 }
 
 impl Scan {
@@ -70,17 +65,18 @@ impl Scan {
         Ok(Self {
             source,
             decoder: spec.decoder()?,
-            encoder: RowEncoder::new(crate::query::format::OutputFormat::Json, &names, &types)?,
-            types,
             decoded: empty(&decoded_at),
             decoded_at,
             known: empty(&known_at),
             known_at,
             failures: Failures::default(),
-            rejections: Rejections::new(&spec.name, Arc::clone(&context.metrics)),
-            refused: Refused::default(),
-            setup: Arc::clone(&context.state),
+            rejected: Rejected::new(
+                &spec.name,
+                RowEncoder::new(OutputFormat::Json, &names, &types)?,
+                context,
+            ),
             context: context.clone(),
+            types,
             spec,
         })
     }
@@ -112,7 +108,7 @@ impl Scan {
                                 for (column, at) in self.known.iter_mut().zip(&self.known_at) {
                                     if let Origin::Metadata(metadata) = &self.spec.schema.columns[*at].origin
                                     {
-                                        column.push(&known(metadata, &frame, header, chunk));
+                                        push_known(column, metadata, &frame, header, chunk);
                                     }
                                 }
                             }
@@ -125,12 +121,7 @@ impl Scan {
                 Err(refused) => Err(refused),
             };
             if let Err((cause, bytes)) = outcome {
-                if let (true, Some(from)) =
-                    (self.setup.dead_letters.is_some(), provenance(chunk, first_line + index as u64))
-                {
-                    self.refused.add_frame(header.offset, &self.spec.name, cause, from, bytes);
-                }
-                self.rejections.reject(cause, provenance(chunk, first_line + index as u64), || bytes.into());
+                self.rejected.frame(header, cause, provenance(chunk, first_line + index as u64), bytes);
             }
         });
         (count, has_ended)
@@ -169,39 +160,42 @@ impl Scan {
         rows.times.extend_from_slice(times);
     }
 
+    /// Rejects the rows that failed, and goes on with the others.
     #[cold]
     fn reject(&mut self, header: &BatchHeader, rows: &mut RowBatch) {
-        self.failures.0.sort_unstable();
-        self.failures.0.dedup_by_key(|(row, _)| *row);
-        let mut text = Vec::new();
-        for (row, cause) in &self.failures.0 {
-            text.clear();
-            self.encoder.encode(&rows.columns, *row as usize, &mut text);
-            if self.setup.dead_letters.is_some() {
-                self.refused.add_row(header.offset, &self.spec.name, *cause, &text);
-            }
-            self.rejections.reject(*cause, None, || Cow::Borrowed(&text));
-        }
-        let mut failed = self.failures.0.iter().map(|(row, _)| *row).peekable();
-        let len = u32::try_from(rows.len).expect("a batch is below 4 G rows");
-        let kept: Vec<u32> = (0..len).filter(|row| failed.next_if_eq(row).is_none()).collect();
+        self.rejected.rows(header, rows, &mut self.failures);
+        let mut kept = Vec::new();
+        self.failures.select(rows.len, |_| true, &mut kept);
         let all = std::mem::replace(rows, RowBatch::new(&self.types));
         rows.extend_rows(&all, &kept);
     }
 }
 
-/// What the source knows of a frame.
-fn known(metadata: &Metadata, frame: &Frame<'_>, header: &BatchHeader, chunk: &FrameChunk) -> Datum {
-    let text = |text: Option<&str>| text.map_or(Datum::Null, |text| Datum::String(text.into()));
+/// Appends what the source knows of a frame.
+fn push_known(
+    column: &mut Column,
+    metadata: &Metadata,
+    frame: &Frame<'_>,
+    header: &BatchHeader,
+    chunk: &FrameChunk,
+) {
     match metadata {
-        Metadata::Topic => text(frame.topic()),
-        Metadata::TopicLevel(level) => text(frame.topic_level(*level)),
-        Metadata::Qos => frame.qos().map_or(Datum::Null, |qos| Datum::BigInt(qos as i64)),
-        Metadata::Retained => frame.topic().map_or(Datum::Null, |_| Datum::Boolean(frame.is_retained())),
-        Metadata::UserProperty(name) => text(frame.user_property(name)),
-        Metadata::ReceiveTime => Datum::Timestamp(frame.received_at().unwrap_or(header.stamp).0),
-        Metadata::Offset => Datum::BigInt(i64::try_from(header.offset.0).unwrap_or(i64::MAX)),
-        Metadata::Origin => text(Some(&chunk.origin)),
+        Metadata::Topic => column.push_text(frame.topic()),
+        Metadata::TopicLevel(level) => column.push_text(frame.topic_level(*level)),
+        Metadata::UserProperty(name) => column.push_text(frame.user_property(name)),
+        Metadata::Origin => column.push_text(Some(&chunk.origin)),
+        Metadata::Qos => {
+            column.push(&frame.qos().map_or(Datum::Null, |qos| Datum::BigInt(i64::from(qos.level()))));
+        }
+        Metadata::Retained => {
+            column.push(&frame.topic().map_or(Datum::Null, |_| Datum::Boolean(frame.is_retained())));
+        }
+        Metadata::ReceiveTime => {
+            column.push(&Datum::Timestamp(frame.received_at().unwrap_or(header.stamp).0));
+        }
+        Metadata::Offset => {
+            column.push(&Datum::BigInt(i64::try_from(header.offset.0).unwrap_or(i64::MAX)));
+        }
     }
 }
 
@@ -250,11 +244,7 @@ impl Head for Scan {
         if has_ended && self.spec.schema.watermark.is_some() {
             rows.mark = Some(i64::MAX);
         }
-        if let Some(dead_letters) = &self.setup.dead_letters {
-            dead_letters.keep(&self.refused);
-        }
-        self.refused.clear();
-        self.rejections.end_batch();
+        self.rejected.end_batch();
         Ok(())
     }
 }

@@ -69,11 +69,10 @@ impl WindowAggregate {
                 if is_over(bounds.1) {
                     return Err(LATE);
                 }
-                if windows.0.len() >= OPEN_WINDOWS_MAX {
+                if windows.0.len() >= OPEN_WINDOWS_MAX && !windows.joins(bounds) {
                     return Err(TOO_MANY_WINDOWS);
                 }
-                let before = (windows.session_count(bounds) > 1 || self.accumulate.is_fallible())
-                    .then(|| windows.clone());
+                let before = self.accumulate.is_fallible().then(|| windows.clone());
                 let (window, is_new) = windows.join(bounds, || self.accumulate.group())?;
                 if let Err(cause) = self.accumulate.add(&mut window.group, arguments, row) {
                     if let Some(before) = before {
@@ -84,14 +83,18 @@ impl WindowAggregate {
                 self.after_add(window, is_new, watermark, key, emitter, out);
             }
             WindowKind::Tumble { .. } | WindowKind::Hop { .. } => {
+                let kind = self.window.kind;
+                let open = || assign(kind, time).filter(|(_, end)| !is_over(*end));
+                let room = OPEN_WINDOWS_MAX.saturating_sub(windows.0.len());
+                if open().count() > room && open().filter(|(start, _)| !windows.holds(*start)).count() > room
+                {
+                    return Err(TOO_MANY_WINDOWS);
+                }
                 let mut is_late = true;
                 let overlaps = matches!(self.window.kind, WindowKind::Hop { .. });
                 let before = (overlaps && self.accumulate.is_fallible()).then(|| windows.clone());
-                for bounds in assign(self.window.kind, time).filter(|(_, end)| !is_over(*end)) {
+                for bounds in open() {
                     is_late = false;
-                    if windows.0.len() >= OPEN_WINDOWS_MAX {
-                        return Err(TOO_MANY_WINDOWS);
-                    }
                     let (window, is_new) = windows.open(bounds, || self.accumulate.group());
                     if let Err(cause) = self.accumulate.add(&mut window.group, arguments, row) {
                         match before {
