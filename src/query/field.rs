@@ -1,5 +1,7 @@
 //! Fields: the named columns of a relation.
 
+use sqlparser::ast::Expr;
+
 use super::error::{QueryError, nearest};
 use super::sql_type::SqlType;
 
@@ -47,6 +49,18 @@ pub(crate) fn find(fields: &[Field], relation: Option<&str>, name: &str) -> Resu
         [] => Err(unknown(fields, relation, name)),
         _ => Err(QueryError::new(format!("there is more than one column {name}"))
             .help("name the relation too, or give one an alias with AS")),
+    }
+}
+
+/// The field that `expression`, a column's name, means.
+pub(super) fn field_of(expression: &Expr, fields: &[Field]) -> Option<Result<usize, QueryError>> {
+    match expression {
+        Expr::Identifier(name) => Some(find(fields, None, &name.value)),
+        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+            [relation, name] => Some(find(fields, Some(&relation.value), &name.value)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -5,10 +5,9 @@ use sqlparser::ast::Expr;
 use super::datum::Datum;
 use super::error::QueryError;
 use super::expression::Node;
-use super::field::{Field, TimeAttribute};
+use super::field::{Field, TimeAttribute, field_of};
 use super::interval;
 use super::plan::WindowKind;
-use super::planner::field_of;
 use super::resolve::{Scope, arguments};
 
 /// The forms of window functions.

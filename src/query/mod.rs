@@ -24,6 +24,7 @@ mod interval;
 mod job;
 #[cfg(test)]
 mod job_tests;
+mod literal;
 mod operator;
 #[cfg(test)]
 mod oracle_tests;
@@ -37,6 +38,8 @@ mod source;
 mod sql_type;
 mod text;
 mod timestamp;
+mod typed;
+mod uses;
 mod vector;
 mod windows;
 

@@ -97,6 +97,11 @@ pub(crate) enum WindowKind {
 }
 
 impl WindowKind {
+    /// True for windows that rows open and close by their number.
+    pub(crate) fn is_count(self) -> bool {
+        matches!(self, Self::Count { .. })
+    }
+
     /// Columns the window adds: `window_start`, `window_end`, `window_time`; a count window has none.
     pub(crate) fn column_count(self) -> usize {
         if matches!(self, Self::Count { .. }) { 0 } else { WINDOW_COLUMNS.len() }

@@ -11,11 +11,12 @@ use super::aggregate::{Aggregate, is_aggregate, literal_count};
 use super::datum::Datum;
 use super::error::{QueryError, SqlText};
 use super::expression::{Case, Expression, Node};
-use super::field::{Field, TimeAttribute};
+use super::field::{Field, TimeAttribute, field_of};
 use super::plan::{AggregateCall, Calc, OverCall, OverFunction, WINDOW_COLUMNS, Window};
-use super::planner::{field_of, window_column};
-use super::resolve::{Bindings, NoBindings, Scope, arguments, coerce, is_untyped_null};
+use super::planner::window_column;
+use super::resolve::{Bindings, NoBindings, Scope, arguments};
 use super::sql_type::SqlType;
+use super::typed::{coerce, is_untyped_null};
 
 /// Calls a query may have.
 const CALLS_MAX: usize = 64;

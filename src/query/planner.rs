@@ -10,18 +10,16 @@ use sqlparser::ast::{
     Spanned, TableAlias, TableFactor,
 };
 
-use sqlparser::tokenizer::{Token, Tokenizer};
-
-use super::aggregate::is_aggregate;
 use super::error::{QueryError, SqlText, nearest};
 use super::expression::Expression;
-use super::field::{Field, TimeAttribute, find};
+use super::field::{Field, TimeAttribute};
 use super::group_window::{self, GroupWindow};
-use super::plan::{AggregateStep, Calc, OverStep, QueryPlan, Step, WINDOW_COLUMNS, Window, WindowKind};
+use super::plan::{AggregateStep, Calc, OverStep, QueryPlan, Step, WINDOW_COLUMNS, Window};
 use super::planned_calls::{AfterAggregate, AfterOver, Prepared};
 use super::resolve::{NoBindings, Scope};
 use super::sql_type::SqlType;
 use super::text;
+use super::uses::Uses;
 
 /// Columns a query may give.
 const COLUMNS_MAX: usize = 256;
@@ -494,76 +492,4 @@ pub(super) fn window_column(expression: &Expr) -> Option<usize> {
         _ => return None,
     };
     WINDOW_COLUMNS.iter().position(|column| name.eq_ignore_ascii_case(column))
-}
-
-/// What an expression uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Uses {
-    has_aggregate: bool,
-    has_over: bool,
-}
-
-impl Uses {
-    /// Looks at the tokens only, so that what is wrong with the expression does not matter yet.
-    fn of(expression: &str) -> Self {
-        let Ok(tokens) = Tokenizer::new(&text::DIALECT, expression).tokenize() else {
-            return Self::default();
-        };
-        let tokens: Vec<Token> =
-            tokens.into_iter().filter(|token| !matches!(token, Token::Whitespace(_))).collect();
-        let word = |at: usize| match tokens.get(at) {
-            Some(Token::Word(word)) if word.quote_style.is_none() => word.value.to_uppercase(),
-            _ => String::new(),
-        };
-        let is_call = |at: usize| tokens.get(at + 1) == Some(&Token::LParen);
-        let mut uses = Self::default();
-        for at in (0..tokens.len()).filter(|at| is_call(*at)) {
-            if word(at) == "OVER" {
-                uses.has_over = true;
-            } else if is_aggregate(&word(at)) && word(closing(&tokens, at + 1) + 1) != "OVER" {
-                uses.has_aggregate = true;
-            }
-        }
-        uses
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            has_aggregate: self.has_aggregate || other.has_aggregate,
-            has_over: self.has_over || other.has_over,
-        }
-    }
-}
-
-/// Where the parenthesis that opens at `open` closes.
-fn closing(tokens: &[Token], open: usize) -> usize {
-    let mut depth = 0;
-    for (at, token) in tokens.iter().enumerate().skip(open) {
-        match token {
-            Token::LParen => depth += 1,
-            Token::RParen if depth == 1 => return at,
-            Token::RParen => depth -= 1,
-            _ => {}
-        }
-    }
-    tokens.len()
-}
-
-/// The field that `expression`, a column's name, means.
-pub(super) fn field_of(expression: &Expr, fields: &[Field]) -> Option<Result<usize, QueryError>> {
-    match expression {
-        Expr::Identifier(name) => Some(find(fields, None, &name.value)),
-        Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-            [relation, name] => Some(find(fields, Some(&relation.value), &name.value)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-impl WindowKind {
-    /// True for windows that rows open and close by their number.
-    pub(super) fn is_count(self) -> bool {
-        matches!(self, Self::Count { .. })
-    }
 }

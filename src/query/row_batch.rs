@@ -31,7 +31,12 @@ impl RowBatch {
 
     /// Appends the rows `rows` of `from`, a batch of the same columns.
     pub(crate) fn extend_rows(&mut self, from: &Self, rows: &[u32]) {
-        for (to, from) in self.columns.iter_mut().zip(&from.columns) {
+        self.extend_columns(from.columns.len(), from, rows);
+    }
+
+    /// Appends the rows `rows` of `from`, as far as its first `count` columns go, which are the first here too.
+    pub(crate) fn extend_columns(&mut self, count: usize, from: &Self, rows: &[u32]) {
+        for (to, from) in self.columns.iter_mut().zip(&from.columns).take(count) {
             to.extend_rows(from, rows);
         }
         if !from.times.is_empty() {

@@ -20,7 +20,8 @@ use super::error::{QueryError, SqlText, nearest};
 use super::expression::{Expression, Node};
 use super::field::{Field, TimeAttribute, find};
 use super::interval;
-use super::resolve::{NoBindings, Scope, sql_type};
+use super::literal::sql_type;
+use super::resolve::{NoBindings, Scope};
 use super::sql_type::SqlType;
 use super::text;
 

@@ -66,7 +66,7 @@ impl KeyedRowFunction for ContinuousAggregate {
         out: &mut Rows,
     ) -> Result<(), OperatorError> {
         let arguments = self.accumulate.arguments(rows);
-        let (keys, results) = out.rows.columns.split_at_mut(self.step.key_types.len());
+        let (_, results) = out.rows.columns.split_at_mut(self.step.key_types.len());
         self.taken.clear();
         for row in 0..rows.len {
             if !context.move_to(row) {
@@ -88,13 +88,7 @@ impl KeyedRowFunction for ContinuousAggregate {
                 Err(cause) => context.reject(rows, row, cause),
             }
         }
-        for (to, from) in keys.iter_mut().zip(&rows.columns) {
-            to.extend_rows(from, &self.taken);
-        }
-        if context.is_timed() {
-            out.rows.times.extend(self.taken.iter().map(|row| rows.times[*row as usize]));
-        }
-        out.rows.len += self.taken.len();
+        out.rows.extend_columns(self.step.key_types.len(), rows, &self.taken);
         Ok(())
     }
 

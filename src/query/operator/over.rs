@@ -194,7 +194,7 @@ impl KeyedRowFunction for Over {
         context: &mut RowContext<'_, Self::State>,
         out: &mut Rows,
     ) -> Result<(), OperatorError> {
-        let (passed, results) = out.rows.columns.split_at_mut(rows.columns.len());
+        let (_, results) = out.rows.columns.split_at_mut(rows.columns.len());
         self.taken.clear();
         let mut taken = std::mem::take(&mut self.taken);
         for row in 0..rows.len {
@@ -212,13 +212,7 @@ impl KeyedRowFunction for Over {
                 Err(cause) => context.reject(rows, row, cause),
             }
         }
-        for (to, from) in passed.iter_mut().zip(&rows.columns) {
-            to.extend_rows(from, &taken);
-        }
-        if context.is_timed() {
-            out.rows.times.extend(taken.iter().map(|row| rows.times[*row as usize]));
-        }
-        out.rows.len += taken.len();
+        out.rows.extend_rows(rows, &taken);
         self.taken = taken;
         Ok(())
     }
