@@ -6,15 +6,16 @@ CARGO ?= cargo
 BUILD = ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" $(CARGO)
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
+# With the quick build: the one for use, `cargo build --release`, takes several times as long.
 demo: tools broker-tools
-	$(BUILD) build --release --locked --bin tidegate
-	examples/restore_demo.sh $(TARGET)/release/tidegate
-	examples/mqtt_demo.sh $(TARGET)/release/tidegate
+	$(BUILD) build --locked --bin tidegate
+	examples/restore_demo.sh $(TARGET)/debug/tidegate
+	examples/mqtt_demo.sh $(TARGET)/debug/tidegate
 
 # What could not be tested on this machine is said and counted at the end.
 test: tools power-tools clock-tools remote-tools broker-tools
 	@mkdir -p $(TARGET) && : > $(TARGET)/skipped
-	TIDEGATE_SKIPPED="$(abspath $(TARGET))/skipped" $(BUILD) test --locked --lib --bins --tests --examples
+	TIDEGATE_SKIPPED="$(abspath $(TARGET))/skipped" $(BUILD) test --locked --lib --tests --examples
 	$(BUILD) test --locked --doc
 	@sort -u $(TARGET)/skipped; echo "$$(wc -l < $(TARGET)/skipped) scenarios were skipped"
 
