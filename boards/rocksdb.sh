@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds the RocksDB that Cargo.lock names as one static library, and prints the folder it is in.
 #
-#   boards/rocksdb.sh [TARGET]      TARGET: a Rust target triple; default: this machine's
+#   boards/rocksdb.sh [TARGET[.GLIBC]]    TARGET: a Rust target triple; default: this machine's, with its own compiler.
+#                                         With the oldest C library it is to run on, such as 2.28, by the compiler that
+#                                         boards/toolchain.sh gets, with libc++ in place of libstdc++.
 #
 # The crate's own build compiles 343 files one by one, some 21 minutes of CPU; here the same sources are compiled as
 # eight, in a third of it. The library is kept under ~/.cache/tidegate, named by version, target and flags, so that
@@ -11,13 +13,24 @@ cd "$(dirname "$0")/.."
 
 PARTS=8
 host=$(rustc -vV | sed -n 's/^host: //p')
-target=${1:-$host}
-case $target in
-    "$host") cxx=${CXX:-c++} ar=${AR:-ar} ;;
-    aarch64-*) cxx=aarch64-linux-gnu-g++ ar=aarch64-linux-gnu-ar ;;
-    armv7-*) cxx=arm-linux-gnueabihf-g++ ar=arm-linux-gnueabihf-ar ;;
-    *) echo "boards/rocksdb.sh: no compiler is known for $target" >&2; exit 2 ;;
-esac
+wanted=${1:-$host}
+machine=()
+target=${wanted%%.*}
+if [ "$wanted" = "$host" ]; then
+    cxx=("${CXX:-c++}") ar=("${AR:-ar}")
+    compiler=$("${cxx[@]}" -dumpfullversion)
+else
+    zig=$(boards/toolchain.sh --zig)
+    case $target in
+        x86_64-unknown-linux-gnu) machine=(-target "x86_64-linux-gnu.${wanted#*.}") ;;
+        aarch64-unknown-linux-gnu) machine=(-target "aarch64-linux-gnu.${wanted#*.}" -mcpu=generic+crc+aes) ;;
+        armv7-unknown-linux-gnueabihf)
+            machine=(-target "arm-linux-gnueabihf.${wanted#*.}" -mcpu=generic+v7a+vfp3d16) ;;
+        *) echo "boards/rocksdb.sh: no compiler is known for $target" >&2; exit 2 ;;
+    esac
+    cxx=("$zig" c++ "${machine[@]}") ar=("$zig" ar)
+    compiler=$("$zig" version)
+fi
 
 version_of() { awk -v name="$1" '$1 == "name" && $3 == "\"" name "\"" { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock; }
 cargo fetch --locked --quiet
@@ -30,12 +43,12 @@ flags=(-std=c++20 -O2 -fPIC -ffunction-sections -fdata-sections -include cstdint
     -DROCKSDB_SCHED_GETCPU_PRESENT -DROCKSDB_AUXV_GETAUXVAL_PRESENT -DROCKSDB_FALLOCATE_PRESENT -DROCKSDB_RANGESYNC_PRESENT)
 case $target in
     x86_64-*) flags+=(-msse2 -DHAVE_UINT128_EXTENSION) ;;
-    aarch64-*) flags+=(-march=armv8-a+crc+crypto -DHAVE_UINT128_EXTENSION) ;;
-    armv7-*) flags+=(-march=armv7-a -mfpu=vfpv3-d16 -mfloat-abi=hard -D_FILE_OFFSET_BITS=64 -D_LARGEFILE64_SOURCE=1) ;;
+    aarch64-*) flags+=(-DHAVE_UINT128_EXTENSION) ;;
+    armv7-*) flags+=(-D_FILE_OFFSET_BITS=64 -D_LARGEFILE64_SOURCE=1) ;;
 esac
 
-name=$(printf '%s\n' "$target" "$(version_of librocksdb-sys)" "$("$cxx" -dumpfullversion)" "${flags[@]}" | sha256sum | cut -c1-16)
-folder=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}/rocksdb-$target-$name
+name=$(printf '%s\n' "$wanted" "$(version_of librocksdb-sys)" "$compiler" "${machine[@]}" "${flags[@]}" | sha256sum | cut -c1-16)
+folder=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}/rocksdb-$wanted-$name
 if [ ! -e "$folder/librocksdb.a" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -44,12 +57,12 @@ if [ ! -e "$folder/librocksdb.a" ]; then
     cp "$source/build_version.cc" "$work/part_version.cc"
     include=(-I"$source" -I"$source/rocksdb/include" -I"$source/rocksdb"
         -I"$source/rocksdb/third-party/gtest-1.8.1/fused-src" -I"$lz4/liblz4/lib" -I"$zstd/zstd/lib")
-    echo "compiling RocksDB $(version_of librocksdb-sys) for $target, once (some minutes)" >&2
+    echo "compiling RocksDB $(version_of librocksdb-sys) for $wanted, once (some minutes)" >&2
     # A compiler takes up to 2.4 GB.
     jobs=$(awk -v cores="$(nproc)" '/MemAvailable/ { fit = int($2 / 2500000); print fit < 1 ? 1 : fit < cores ? fit : cores }' /proc/meminfo)
-    find "$work" -name 'part*.cc' -print0 | xargs -0 -P "$jobs" -I{} "$cxx" -w "${flags[@]}" "${include[@]}" -c {} -o {}.o >&2
+    find "$work" -name 'part*.cc' -print0 | xargs -0 -P "$jobs" -I{} "${cxx[@]}" -w "${flags[@]}" "${include[@]}" -c {} -o {}.o >&2
     mkdir -p "$folder"
-    "$ar" crs "$folder/librocksdb.a.new" "$work"/*.o
+    "${ar[@]}" crs "$folder/librocksdb.a.new" "$work"/*.o
     mv "$folder/librocksdb.a.new" "$folder/librocksdb.a"
 fi
 echo "$folder"

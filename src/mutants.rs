@@ -1,7 +1,6 @@
-//! Builds that are broken on purpose, for the tests to catch. Only for tests: without the feature `mutants` nothing of it
-//! is compiled in, and no release has that feature.
+//! Builds that are broken on purpose, for the tests to catch. Nothing of it is compiled into anything but unit tests.
 //!
-//! With it the environment variable `TIDEGATE_MUTANT` names the one place where the build is wrong; `docs/testing.md` says
+//! There the environment variable `TIDEGATE_MUTANT` names the one place where the build is wrong; `docs/testing.md` says
 //! which test must fail then, and `make mutants` checks that it does.
 
 /// A place where a build can be broken.
@@ -29,7 +28,7 @@ pub(crate) enum Mutant {
     MqttNoDuplicateCheck,
 }
 
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(test))]
 impl Mutant {
     /// Whether the build is broken here: never.
     pub(crate) const fn is_on(self) -> bool {
@@ -37,7 +36,7 @@ impl Mutant {
     }
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(test)]
 impl Mutant {
     const ALL: [(&str, Self); 10] = [
         ("ack-before-sync", Self::AckBeforeSync),
