@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench stress powercut mutants tools power-tools clock-tools remote-tools broker-tools
+.PHONY: demo test lint bench stress powercut mutants dist arm-test reboot-test wear tools power-tools clock-tools remote-tools broker-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -38,6 +38,33 @@ stress: tools
 # Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
 mutants: tools
 	ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" CARGO="$(CARGO)" tests/mutants.sh
+
+# The program for a board: `make dist BOARD=raspberry-pi-4`, `make dist BOARD=raspberry-pi-4 FEATURES=minimal`.
+FEATURES ?= full
+dist: tools
+	boards/dist.sh "$(BOARD)" "$(FEATURES)"
+
+ARM = TIDEGATE_AARCH64="$(abspath dist/generic-aarch64/full/tidegate)" TIDEGATE_ARMV7="$(abspath dist/generic-armv7/full/tidegate)"
+
+# The programs for ARM, run by qemu beside this machine's.
+arm-test: tools remote-tools
+	boards/dist.sh generic-aarch64
+	boards/dist.sh generic-armv7
+	$(ARM) TIDEGATE_QEMU_USER="$$(boards/machine/get.sh --user)" \
+		$(BUILD) test --locked --test it arm_programs -- --nocapture --test-threads 1
+
+# An emulated 64-bit ARM board: its power is cut, then its disk is replaced.
+reboot-test: tools remote-tools
+	boards/dist.sh generic-aarch64
+	@mkdir -p $(TARGET)
+	boards/machine/get.sh dist/generic-aarch64/full/tidegate $(abspath $(TARGET))/initrd
+	TIDEGATE_MACHINE="$$(boards/machine/get.sh)" TIDEGATE_INITRD="$(abspath $(TARGET))/initrd" \
+		$(BUILD) test --locked --test it a_board_whose -- --nocapture --test-threads 1
+
+# What the reference job writes to its disk. Needs root and loop devices.
+wear: tools
+	$(BUILD) build --locked --bin tidegate
+	boards/wear.sh $(TARGET)/debug/tidegate
 
 # The linker and C compiler that Rust itself and blake3 need; the C++ compiler and libclang that RocksDB does.
 tools:

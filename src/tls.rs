@@ -25,8 +25,6 @@ pub(crate) enum TlsFileError {
     NoCertificate { path: PathBuf },
     #[error("{} holds no private key in PEM format", path.display())]
     NoKey { path: PathBuf },
-    #[error("the operating system trusts no CA: give a CA file")]
-    NoTrustedCa,
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -59,22 +57,29 @@ impl IdentityFiles {
     }
 }
 
-/// The CAs in a file; without one those the operating system trusts.
+/// The CAs in a file; without one [`trusted_roots()`].
 ///
 /// # Errors
 /// [`TlsFileError`].
 pub(crate) fn read_roots(ca: Option<&Path>) -> Result<RootCertStore, TlsFileError> {
+    let Some(path) = ca else { return Ok(trusted_roots()) };
     let mut roots = RootCertStore::empty();
-    let certificates = match ca {
-        Some(path) => read_certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    let (added, _) = roots.add_parsable_certificates(certificates);
-    match (ca, added) {
-        (Some(path), 0) => Err(TlsFileError::NoCertificate { path: path.to_owned() }),
-        (None, 0) => Err(TlsFileError::NoTrustedCa),
+    match roots.add_parsable_certificates(read_certificates(path)?) {
+        (0, _) => Err(TlsFileError::NoCertificate { path: path.to_owned() }),
         _ => Ok(roots),
     }
+}
+
+/// The CAs that the operating system trusts, or that `SSL_CERT_FILE` names; on an image without any, Mozilla's.
+pub(crate) fn trusted_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // One that cannot be read is no reason to do without the others.
+    let (added, _ignored) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        tracing::warn!("the system has no CA certificates: trusting those of Mozilla's list");
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
 }
 
 /// The cryptography of all connections.

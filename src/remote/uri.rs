@@ -265,15 +265,10 @@ mod http {
 
     fn tls() -> Result<rustls::ClientConfig, RemoteError> {
         let wrong = |why: String| RemoteError::Configuration(format!("cannot set up TLS: {why}"));
-        let mut roots = rustls::RootCertStore::empty();
-        // One that cannot be read is no reason to do without the others.
-        let found = rustls_native_certs::load_native_certs();
-        let (_added, _ignored) = roots.add_parsable_certificates(found.certs);
-        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-        Ok(rustls::ClientConfig::builder_with_provider(provider)
+        Ok(rustls::ClientConfig::builder_with_provider(crate::tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| wrong(error.to_string()))?
-            .with_root_certificates(roots)
+            .with_root_certificates(crate::tls::trusted_roots())
             .with_no_client_auth())
     }
 }

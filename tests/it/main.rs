@@ -9,6 +9,8 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
+#[cfg(feature = "remotes")]
+mod a_board_whose_power_is_cut_carries_on;
 mod a_broker_that_refuses_outputs_is_waited_for;
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
@@ -80,6 +82,8 @@ mod an_mqtt_frame_knows_its_message;
 mod an_outage_of_the_remote_is_waited_out;
 #[cfg(feature = "remotes")]
 mod an_ssh_is_left_by_nobody;
+#[cfg(all(feature = "rocksdb", feature = "sled"))]
+mod arm_programs_agree_with_this_one;
 mod bad_lines_are_counted_by_cause;
 mod checkpoints_are_shipped_and_pruned_by_hand;
 mod datagrams_are_received_or_counted;

@@ -7,9 +7,12 @@ mod checkpoints;
 mod descriptors;
 #[cfg(feature = "remotes")]
 mod device;
+mod foreign;
 mod job;
 mod latch;
 mod link;
+#[cfg(feature = "remotes")]
+mod machine;
 mod memory_cgroup;
 #[cfg(feature = "remotes")]
 mod namespace;
@@ -38,9 +41,12 @@ pub(crate) use checkpoints::CheckpointFolder;
 pub(crate) use descriptors::{close, full_stream, start_child};
 #[cfg(feature = "remotes")]
 pub(crate) use device::{Device, send_readings};
+pub(crate) use foreign::Program;
 pub(crate) use job::{ERROR_VALUE, PANIC_VALUE, RunningAverage, join, start_job};
 pub(crate) use latch::Latch;
 pub(crate) use link::Link;
+#[cfg(feature = "remotes")]
+pub(crate) use machine::{Board, GUEST_PORT, HOST, PoweredBoard};
 pub(crate) use memory_cgroup::MemoryCgroup;
 #[cfg(feature = "remotes")]
 pub(crate) use namespace::Namespace;
@@ -49,7 +55,7 @@ pub(crate) use program::{Demo, Ended, Running, field};
 pub(crate) use proxy::Proxy;
 pub(crate) use publisher::Publisher;
 pub(crate) use random::Random;
-pub(crate) use remote_place::{RemotePlace, wait_until_shipped};
+pub(crate) use remote_place::{DEVICE, RemotePlace, wait_until_shipped};
 pub(crate) use replay::{ended, replay, state_hash, tidegate};
 pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};

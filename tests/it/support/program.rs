@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::descriptors::start_child;
 use super::memory_cgroup::MemoryCgroup;
 use super::server::LineServer;
-use super::wait::{LOOK_INTERVAL, WAIT_MAX, wait_until};
+use super::wait::{LOOK_INTERVAL, WAIT_MAX, wait_until, wait_until_within};
 
 /// A command line `tidegate demo …`, with a home directory of its own.
 pub(crate) struct Demo {
@@ -182,6 +182,37 @@ impl Capture {
         self.reader.join().expect("no reader panics");
         String::from_utf8(std::mem::take(&mut *self.captured.bytes.lock().expect("no reader panics")))
             .expect("the program writes text")
+    }
+}
+
+/// The lines that something writes, and the wait for them.
+#[derive(Debug)]
+pub(crate) struct Console(Capture);
+
+impl Console {
+    pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
+        Self(Capture::start(stream))
+    }
+
+    /// Lines so far that contain `text`.
+    pub(crate) fn lines(&self, text: &str) -> Vec<String> {
+        with_text(&self.0.text(), text)
+    }
+
+    /// Waits for the `count`th line that contains `text`.
+    pub(crate) fn wait_for(&self, text: &str, count: usize, limit: Duration) -> String {
+        let missing = || format!("{count} lines with {text:?} did not come:\n{}", self.0.text());
+        wait_until_within(
+            limit,
+            || {
+                std::thread::sleep(LOOK_INTERVAL);
+                self.lines(text).len() >= count || self.0.reader.is_finished()
+            },
+            missing,
+        );
+        let mut lines = self.lines(text);
+        assert!(lines.len() >= count, "it ended: {}", missing());
+        lines.swap_remove(count - 1)
     }
 }
 

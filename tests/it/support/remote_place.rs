@@ -10,7 +10,7 @@ use super::{Demo, Running, field, wait_until_within};
 
 /// Longest wait for a checkpoint to be shipped: some pauses between tries, and a busy machine.
 const SHIPPED_MAX: Duration = Duration::from_secs(120);
-pub(super) const DEVICE: &str = "gateway-7";
+pub(crate) const DEVICE: &str = "gateway-7";
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A place for a data directory, a remote beside it, and a key file.
