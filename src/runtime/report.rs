@@ -55,7 +55,7 @@ pub struct Restored {
     pub keys: u64,
     /// Readings it had seen, over the job's whole life.
     pub readings: u64,
-    /// Time since it was taken, in milliseconds, by the wall clock.
+    /// Time since it was taken, in milliseconds, by the wall clock; 0 for one before the first batch.
     pub age_ms: u64,
 }
 
@@ -72,7 +72,11 @@ impl Restored {
             offset: manifest.offset,
             keys: manifest.key_count(),
             readings: manifest.readings,
-            age_ms: u64::try_from(now.0.saturating_sub(manifest.stamp.0)).unwrap_or(0),
+            // One before the first batch has no stamp.
+            age_ms: match manifest.stamp.0 {
+                ..=0 => 0,
+                stamp => u64::try_from(now.0.saturating_sub(stamp)).unwrap_or(0),
+            },
         }
     }
 }

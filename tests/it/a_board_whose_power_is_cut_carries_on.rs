@@ -12,13 +12,14 @@ use crate::support::{
     send_carefully, state_hash, tidegate, wait_until_within,
 };
 
-const READINGS: usize = 60_000;
+const READINGS: usize = 120_000;
 const KEYS: usize = 200;
-/// Readings that are durable, at least, when the power is cut: for the first time, and for the second.
-const CUTS: [usize; 2] = [READINGS / 4, READINGS / 2];
+const CUTS: usize = 2;
+/// Readings of each life that are durable, at least, when the power is cut.
+const LIFE_READINGS: usize = READINGS / 8;
 const DISK_BYTES: u64 = 128 << 20;
 /// Between two writes of some 60 readings.
-const PACE: Duration = Duration::from_millis(5);
+const PACE: Duration = Duration::from_millis(10);
 /// Longest wait for the readings: an emulated machine, on a busy one.
 const DURABLE_MAX: Duration = Duration::from_secs(600);
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -38,10 +39,14 @@ impl Sender {
         }
     }
 
+    fn durable(&self) -> usize {
+        usize::try_from(self.durable.load(Ordering::SeqCst)).expect("few readings")
+    }
+
     fn wait_for(&self, count: usize, board: &PoweredBoard) {
         wait_until_within(
             DURABLE_MAX,
-            || self.durable.load(Ordering::SeqCst) >= count as u64,
+            || self.durable() >= count,
             || format!("{:?} of {count} readings are durable:\n{:#?}", self.durable, board.lines("")),
         );
     }
@@ -92,14 +97,15 @@ fn an_interrupted_board(backend: &str) {
     std::thread::scope(|scope| {
         let _ends = EndOnDrop(&sender.is_done);
         scope.spawn(|| sender.send(board.address(), &lines));
-        for cut in CUTS {
-            machine.wait_for("checkpoint shipped", 1);
-            sender.wait_for(cut, &machine);
+        for life in 0..CUTS {
+            if life == 0 {
+                machine.wait_for("checkpoint shipped", 1);
+            }
+            sender.wait_for(sender.durable() + LIFE_READINGS, &machine);
             machine.cut_power();
-            eprintln!(
-                "{backend}: power cut when {} readings were acknowledged",
-                sender.durable.load(Ordering::SeqCst)
-            );
+            let durable = sender.durable();
+            assert!(durable < READINGS, "the cut came too late");
+            eprintln!("{backend}: power cut when {durable} of {READINGS} readings were acknowledged");
             machine = board.boot(&script);
             eprintln!("{backend}: {}", machine.wait_for("MACHINE up", 1).trim());
             eprintln!("{backend}: {}", machine.wait_for("restored", 1).trim());
@@ -120,7 +126,7 @@ fn an_interrupted_board(backend: &str) {
     let restored = machine.wait_for("restored", 1);
     eprintln!("{backend}: empty disk: {}", restored.trim());
     let in_state: usize = field(&restored, "readings").parse().unwrap();
-    assert!(in_state > CUTS[1], "{restored}");
+    assert!(in_state >= CUTS * LIFE_READINGS, "{restored}");
     let lost = READINGS - in_state;
     // The sender has what was acknowledged behind the checkpoint no more: it goes on with new ones.
     let more: Vec<_> = (0..KEYS * 2).map(|_| random.reading(KEYS)).collect();
