@@ -26,7 +26,7 @@ target=$(key target)
 flags=$(key rustc-flags)
 [ -n "$target" ] || fail "$board has no target: choose a board, or generic-amd64, generic-aarch64 or generic-armv7"
 case $variant in
-    full) profile=release features=(--features rocksdb,sled,remotes) bytes_max=$FULL_BYTES_MAX ;;
+    full) profile=release features=(--features rocksdb,sled,remotes,completions) bytes_max=$FULL_BYTES_MAX ;;
     minimal) profile=minimal features=(--features sled,remote-s3) bytes_max=$MINIMAL_BYTES_MAX ;;
     *) fail "there is no variant $variant; there are full and minimal" ;;
 esac

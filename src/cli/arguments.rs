@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::check::{CheckArguments, ExplainArguments};
+#[cfg(feature = "completions")]
 use super::completions::CompletionsArguments;
 use super::dry_run::TestArguments;
 use super::outbox::OutboxCommand;
@@ -60,9 +61,11 @@ pub enum Command {
     Functions,
 
     /// Print the script that completes this program's arguments in a shell
+    #[cfg(feature = "completions")]
     Completions(CompletionsArguments),
 
     /// Print the manual page
+    #[cfg(feature = "completions")]
     Man,
 
     /// Show the plan of a query of a job file

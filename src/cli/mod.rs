@@ -5,6 +5,7 @@ mod archive;
 mod arguments;
 mod check;
 mod checkpoint;
+#[cfg(feature = "completions")]
 mod completions;
 mod demo;
 mod dry_run;
@@ -42,7 +43,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Explain(arguments) => check::explain(&arguments),
+        #[cfg(feature = "completions")]
         Command::Completions(arguments) => completions::completions(&arguments),
+        #[cfg(feature = "completions")]
         Command::Man => completions::man(),
         Command::Functions => functions::run(),
         Command::Test(arguments) => dry_run::test(&arguments),

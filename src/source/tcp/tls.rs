@@ -93,12 +93,13 @@ struct FileStamp {
 }
 
 impl FileStamp {
+    #[allow(clippy::useless_conversion, reason = "nanoseconds are of 32 bits on 32-bit processors")]
     fn of(path: &Path) -> Option<Self> {
         let status = rustix::fs::stat(path).ok()?;
         Some(Self {
             inode: status.st_ino,
             bytes: status.st_size,
-            changed: (status.st_mtime, status.st_mtime_nsec),
+            changed: (status.st_mtime, status.st_mtime_nsec.into()),
         })
     }
 }
