@@ -6,12 +6,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully, skip, wait_until};
+use crate::support::{
+    Averages, Demo, Random, Running, ServiceManager, Volume, send_carefully, skip, wait_until,
+};
 
 const KEYS: usize = 50;
 const VOLUME_SIZE: &str = "64M";
 /// The journal takes segments of 256 KiB.
 const JOURNAL_MAX: &str = "1MiB";
+/// A job that waits for space is alive, and says so at half of this.
+const WATCHDOG: Duration = Duration::from_millis(400);
 
 /// A job on a small volume, and a sender that sends it some lines after others.
 struct Scene {
@@ -20,6 +24,7 @@ struct Scene {
     lines: Vec<String>,
     acknowledged: AtomicU64,
     address: String,
+    manager: ServiceManager,
 }
 
 impl Scene {
@@ -35,7 +40,8 @@ impl Scene {
         let mut random = Random::seeded();
         let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
         let lines = readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        Some(Self { volume, readings, lines, acknowledged: AtomicU64::new(0), address: address.to_owned() })
+        let (address, manager) = (address.to_owned(), ServiceManager::start(Some(WATCHDOG)));
+        Some(Self { volume, readings, lines, acknowledged: AtomicU64::new(0), address, manager })
     }
 
     fn start(&mut self) -> Running {
@@ -46,6 +52,7 @@ impl Scene {
             .arg("--output")
             .arg(directory.join("results"))
             .checkpoint_dir(&directory.join("data"))
+            .envs(self.manager.environment())
             .start();
         self.address = running.listening_at().to_string();
         running
@@ -103,6 +110,7 @@ fn by_a_running_job() {
         let before = scene.acknowledged();
         assert!(before < 200_000, "the sender is slowed");
         assert!(reserve_of(scene.volume.path()), "a running job leaves the reserve alone");
+        scene.manager.wait_for_feedings(6);
         std::fs::remove_file(&filler).unwrap();
         scene.wait_for_acknowledgements(200_000);
     });
