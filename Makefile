@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench stress powercut mutants tools power-tools clock-tools remote-tools broker-tools
+.PHONY: demo test lint bench stress powercut mutants package-test tools power-tools clock-tools remote-tools broker-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -38,6 +38,11 @@ stress: tools
 # Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
 mutants: tools
 	ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" CARGO="$(CARGO)" tests/mutants.sh
+
+# The Debian package in a clean root of its own, through install, upgrade, removal and purge; the unit verified. Needs root.
+package-test: tools
+	$(BUILD) build --locked --bin tidegate
+	tests/package.sh $(TARGET)/debug/tidegate
 
 # The linker and C compiler that Rust itself and blake3 need; the C++ compiler and libclang that RocksDB does.
 tools:
