@@ -22,14 +22,14 @@ export SOURCE_DATE_EPOCH
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
 commit=$(git rev-parse --short=12 HEAD)
-"$native" --version | grep -qxF "tidegate $version" || fail "$native is not tidegate $version of this machine"
+[ "$("$native" --version)" = "tidegate $version" ] || fail "$native is not tidegate $version of this machine"
 case $architecture in
     amd64) machine=X86-64 ;;
     arm64) machine=AArch64 ;;
     armhf) machine=ARM ;;
     *) fail "there is no package for $architecture: give amd64, arm64 or armhf" ;;
 esac
-readelf -h "$binary" | grep -q "Machine:.*\<$machine$" || fail "$binary is not a program for $architecture"
+grep -q "Machine:.*\<$machine$" <<< "$(readelf -h "$binary")" || fail "$binary is not a program for $architecture"
 
 # Packages of the libraries that the program is linked to, with the C library's least version.
 depends() {
@@ -116,7 +116,7 @@ Maintainer: $maintainer
 Installed-Size: $size
 Depends: $libraries
 Recommends: ca-certificates
-Suggests: openssh-client
+Suggests: openssh-client, libnss-systemd
 Section: net
 Priority: optional
 Description: stream processing for edge devices

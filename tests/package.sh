@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the package of a program in a clean Debian root, and sees it through its life: it runs the job it comes with, an
-# upgrade keeps the state, so does a removal, and a purge deletes it. Verifies the unit, and lints the package.
+# upgrade keeps the state, so does a removal, and a purge deletes it. Verifies the unit, sees it at work under systemd in a
+# container (tests/service.sh), and lints the package.
 #
 #   tests/package.sh BINARY        a program for this machine, such as target/release/tidegate
 #
@@ -18,7 +19,7 @@ cd "$(dirname "$0")/.."
 [ "$(id -u)" = 0 ] || { echo "SKIPPED: the package: it is installed in a root of its own, which needs root" >&2; exit 0; }
 
 missing=()
-for tool in debootstrap lintian readelf:binutils ip:iproute2 systemd-analyze:systemd; do
+for tool in debootstrap lintian readelf:binutils ip:iproute2 systemd-analyze:systemd systemd-nspawn:systemd-container; do
     command -v "${tool%:*}" > /dev/null || missing+=("${tool#*:}")
 done
 [ ${#missing[@]} = 0 ] || {
@@ -63,19 +64,19 @@ said "the unit: $(tail -1 "$work/security")"
 # shellcheck source=/dev/null
 suite=${TIDEGATE_DEBIAN_SUITE:-$(. /etc/os-release; echo "$VERSION_CODENAME")}
 cache=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}
-base=$cache/debian-$suite-$architecture.tar
+base=$cache/debian-$suite-$architecture-systemd.tar
 if [ ! -e "$base" ]; then
     echo "making a minimal Debian $suite, once"
     configured=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null |
         sed -n 's/^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*/\3/p' | head -1 || true)
     mirror=${TIDEGATE_DEBIAN_MIRROR:-$configured}
-    # What the program is linked to beyond the minimum.
-    debootstrap --variant=minbase --include=libstdc++6,libgcc-s1 "$suite" "$work/base" ${mirror:+"$mirror"} > "$work/log" 2>&1 ||
+    # What the program is linked to beyond the minimum, and systemd for tests/service.sh.
+    debootstrap --variant=minbase --include=libstdc++6,libgcc-s1,systemd,dbus "$suite" "$work/base" ${mirror:+"$mirror"} > "$work/log" 2>&1 ||
         { tail -5 "$work/log" >&2; fail "no minimal Debian can be had"; }
     mkdir -p "$cache"
     tar -C "$work/base" -cf "$base.new" . && mv "$base.new" "$base"
 fi
-mkdir "$root"
+mkdir "$root" "$work/container"
 tar -C "$root" -xf "$base"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/dev"
@@ -134,10 +135,13 @@ package_tool --remove tidegate
 package_tool -i "$first"
 runs '1 9\n' '(1,6)' "a removal keeps the data"
 # As systemd keeps it for a dynamic user.
-mkdir "$root/var/lib/private"
+mkdir -p "$root/var/lib/private"
 mv "$state" "$root/var/lib/private/tidegate"
 ln -s private/tidegate "$state"
 package_tool --purge tidegate
 left=$(find "$root/var/lib" "$root/etc" "$root/usr" -name '*tidegate*' | sed "s|^$root||")
 [ -z "$left" ] || fail "a purge leaves $left"
 said "a purge leaves nothing"
+
+tar -C "$work/container" -xf "$base"
+tests/service.sh "$work/container" "$package" "$work/later.deb"
