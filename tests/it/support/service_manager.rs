@@ -6,12 +6,12 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate::NotifySocket;
 
-use super::wait::wait_until;
+use super::wait::{LOOK_INTERVAL, WAIT_MAX, wait_until};
 
 /// How often the reader looks whether it is still wanted.
 const READ_TIMEOUT: Duration = Duration::from_millis(50);
@@ -97,10 +97,20 @@ impl ServiceManager {
 
     /// Waits until the watchdog was fed so often more.
     pub(crate) fn wait_for_feedings(&self, count: usize) {
-        let mut last = self.told().len().checked_sub(1);
-        for _ in 0..count {
-            last = Some(self.wait_for(FEEDING, last));
+        assert!(self.hears_feedings(count), "the watchdog is not fed, but {:?}", self.told());
+    }
+
+    /// Whether the watchdog is fed so often more, as long as anything is waited for.
+    pub(crate) fn hears_feedings(&self, count: usize) -> bool {
+        let feedings = || self.told().iter().filter(|message| *message == FEEDING).count();
+        let (wanted, started) = (feedings() + count, Instant::now());
+        while feedings() < wanted {
+            if started.elapsed() > WAIT_MAX {
+                return false;
+            }
+            std::thread::sleep(LOOK_INTERVAL);
         }
+        true
     }
 
     /// Asserts that the watchdog was not fed between two messages.
