@@ -1,5 +1,5 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench stress powercut mutants dist arm-test reboot-test wear tools power-tools clock-tools remote-tools broker-tools
+.PHONY: demo test lint bench stress powercut mutants dist package package-test arm-test reboot-test release-test wear tools power-tools clock-tools remote-tools broker-tools
 
 CARGO ?= cargo
 # RocksDB, compiled once a machine in a third of the time its crate takes.
@@ -44,6 +44,12 @@ FEATURES ?= full
 dist: tools
 	boards/dist.sh "$(BOARD)" "$(FEATURES)"
 
+# The Debian package for a board. This machine's program prints the manual page and the completions.
+package: dist
+	$(BUILD) build --locked --bin tidegate
+	boards/package.sh "dist/$(BOARD)/$(FEATURES)/tidegate" \
+		"$$(sed -n 's/^debian-architecture = "\(.*\)"$$/\1/p' boards/$(BOARD).toml)" "dist/$(BOARD)" $(TARGET)/debug/tidegate
+
 ARM = TIDEGATE_AARCH64="$(abspath dist/generic-aarch64/full/tidegate)" TIDEGATE_ARMV7="$(abspath dist/generic-armv7/full/tidegate)"
 
 # The programs for ARM, run by qemu beside this machine's.
@@ -61,10 +67,23 @@ reboot-test: tools remote-tools
 	TIDEGATE_MACHINE="$$(boards/machine/get.sh)" TIDEGATE_INITRD="$(abspath $(TARGET))/initrd" \
 		$(BUILD) test --locked --test it a_board_whose -- --nocapture --test-threads 1
 
+# What takes too long for each change: every variant within its size, on ARM, through a power cut, as packages.
+release-test:
+	$(MAKE) dist BOARD=raspberry-pi-4
+	$(MAKE) dist BOARD=raspberry-pi-4 FEATURES=minimal
+	$(MAKE) dist BOARD=beaglebone-black
+	$(MAKE) dist BOARD=beaglebone-black FEATURES=minimal
+	$(MAKE) arm-test reboot-test package-test
+
 # What the reference job writes to its disk. Needs root and loop devices.
 wear: tools
 	$(BUILD) build --locked --bin tidegate
 	boards/wear.sh $(TARGET)/debug/tidegate
+
+# The Debian package in a clean root of its own, through install, upgrade, removal and purge; the unit verified. Needs root.
+package-test: tools
+	$(BUILD) build --locked --bin tidegate
+	tests/package.sh $(TARGET)/debug/tidegate
 
 # The linker and C compiler that Rust itself and blake3 need; the C++ compiler and libclang that RocksDB does.
 tools:

@@ -73,8 +73,8 @@ pub use operator::{Collector, KeyedContext, KeyedProcessFunction, OperatorError,
 pub use remote::{RemoteError, RemoteName};
 pub use runtime::{
     AfterSavepoint, Backend, Compression, Gap, JobError, JobHandle, JobReport, JournalSettings, JournalSync,
-    Offset, PendingSavepoint, RemoteSettings, Replay, ReplayReport, RestartStrategy, Restored, Settings,
-    Start, StateHash, StopHandle, Timestamp,
+    NotifySocket, Offset, PendingSavepoint, RemoteSettings, Replay, ReplayReport, RestartStrategy, Restored,
+    Settings, Start, StateHash, StopHandle, Timestamp,
 };
 pub use sink::{Collected, MqttPublish, OutboxReport, WhenFull};
 pub use source::{

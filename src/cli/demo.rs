@@ -17,8 +17,8 @@ use super::{allocator, logging, mqtt, publish, signals};
 use crate::checkpoint::{ArchiveError, UploadLimits};
 use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
-    Backend, Compression, JobError, JournalSettings, RemoteSettings, SHIP_JOURNAL_INTERVAL, Settings, Start,
-    StopHandle,
+    Backend, Compression, JobError, JournalSettings, NotifySocket, RemoteSettings, SHIP_JOURNAL_INTERVAL,
+    Settings, Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
@@ -103,6 +103,7 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
             None => board.batch_timeout,
             Some(Interval(timeout)) => Some(timeout).filter(|timeout| !timeout.is_zero()),
         },
+        notify: NotifySocket::from_environment(),
         ..board
     })
 }

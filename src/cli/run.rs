@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::job::PlannedJob;
 use super::report::report;
 use super::{allocator, logging, signals};
-use crate::runtime::{JobError, Start, StopHandle};
+use crate::runtime::{JobError, NotifySocket, Start, StopHandle};
 use crate::stream::Environment;
 
 /// What `tidegate run` takes.
@@ -59,6 +59,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         None if arguments.fresh => Start::Empty,
         None => Start::NewestCheckpoint,
     };
+    settings.notify = NotifySocket::from_environment();
     settings.reset_queries.clone_from(&arguments.reset_query);
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, RealDisk, read_whole};
+use crate::disk::{Disk, RealDisk, is_handed_over, read_whole};
 
 /// Longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -71,11 +71,6 @@ pub(crate) fn read_secret(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Secret
     // Only read, and by its owner's leave: any disk will do.
     let disk: &dyn Disk = &RealDisk;
     read_whole(disk, path, bytes_max).map_err(unreadable)
-}
-
-/// systemd gives the service's user access by a list that shows as the group's.
-fn is_handed_over(path: &Path) -> bool {
-    std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::batch::{Attempt, Offset};
 use super::error::is_caused_by_full_disk;
 use super::job_handle::{AfterSavepoint, SavepointOrder};
 use super::messages::{
-    AbortPending, BarrierAnswer, BarrierScope, DeleteJournal, JournalPressure, RequestBarrier,
+    AbortPending, BarrierAnswer, BarrierScope, DeleteJournal, JournalPressure, Ping, RequestBarrier,
     ResumeCheckpoints, SinkReached, SnapshotTaken, TakeLastCheckpoint, TakeSavepoint,
 };
 use super::reserve::Reserve;
@@ -351,6 +351,12 @@ impl Actor for CheckpointCoordinator {
             .set_mailbox_capacity(super::job::CONTROL_MAILBOX + 2 * (self.subtasks.len() + self.sink_count));
         context.run_interval(self.settings.checkpoint_interval, |actor, _| actor.on_interval());
     }
+}
+
+impl Handler<Ping> for CheckpointCoordinator {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<BarrierAnswer> for CheckpointCoordinator {

@@ -21,6 +21,7 @@ use super::report::JobReport;
 use super::reserve::Reserve;
 use super::sequencer::{Sequencer, notify};
 use super::sequencing::{JournalState, Sequencing};
+use super::service::{LivenessWatch, Reporter, WatchStart};
 use super::settings::Settings;
 use super::shipper::{FinishShipping, Shipper};
 use super::sink_actor::{Gate, SinkActor, SinkWiring};
@@ -30,7 +31,7 @@ use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::sink::{OpenSink, OutboxReport, SinkEnd};
 use crate::source::{OpenSource, frame::SourceIndex};
-use crate::state::StateSetup;
+use crate::state::{StateSetup, Waiting};
 use crate::stream::{Stage, Topology};
 
 /// How long the end of a job waits for the last client of its control socket.
@@ -43,7 +44,12 @@ pub(crate) const CONTROL_MAILBOX: usize = 256;
 /// # Errors
 /// See [`JobError`].
 pub(crate) fn run(topology: Topology, settings: Settings, handle: &JobHandle) -> Result<JobReport, JobError> {
-    run_on(&opening::real_disk(), topology, settings, handle)
+    let notify = settings.notify.clone();
+    run_on(&opening::real_disk(), topology, settings, handle).inspect_err(|error| {
+        if let Some(socket) = notify {
+            socket.status(&format!("failed: {error}"));
+        }
+    })
 }
 
 /// Runs a job with its files on `disk`.
@@ -146,6 +152,7 @@ async fn launch(
         coordinator: coordinator.clone(),
         supervisor: supervisor.clone(),
         state: opened.state,
+        readers: Arc::default(),
     };
     let journal = opened.journal.and_then(|journal| launcher.start_journal(journal));
     let sink_ends: Vec<_> = opened.sinks.iter_mut().filter_map(|sink| sink.end.take()).collect();
@@ -154,6 +161,7 @@ async fn launch(
     let start_sources = launcher.source_starter(opened.sources, source_stop, &durable);
     let blueprint = launcher.blueprint(&sinks);
     let actors = JobActors { sequencer, coordinator, sinks, journal, reserve };
+    let reporter = launcher.start_reporter(&actors);
     notify(
         &supervisor,
         StartJob {
@@ -164,6 +172,7 @@ async fn launch(
             begins_at: opened.begins_at,
             has_journal,
             start_sources,
+            reporter,
         },
     );
     if let Some(requests) = asked.requests {
@@ -239,6 +248,8 @@ struct Launcher {
     coordinator: Addr<CheckpointCoordinator>,
     supervisor: Addr<JobSupervisor>,
     state: Arc<StateSetup>,
+    /// The sinks that wait for a reader.
+    readers: Arc<Waiting>,
 }
 
 impl Launcher {
@@ -290,10 +301,25 @@ impl Launcher {
                 mailbox_capacity: self.mailbox_capacity,
                 gate,
                 reserve: reserve.cloned(),
+                readers: Arc::clone(&self.readers),
             };
             SinkActor::start_in_arbiter(&self.sink_thread.handle(), move |_| SinkActor::new(wiring, opened))
         };
         self.topology.sinks.iter().zip(opened).enumerate().map(start).collect()
+    }
+
+    /// Where there is a service manager.
+    fn start_reporter(&self, actors: &JobActors) -> Option<Reporter> {
+        let socket = self.settings.notify.clone()?;
+        let watch = LivenessWatch::new(WatchStart {
+            socket: socket.clone(),
+            actors: actors.clone(),
+            metrics: Arc::clone(&self.metrics),
+            batch_timeout: self.settings.batch_timeout,
+            stores: Arc::clone(&self.state.waiting),
+            readers: Arc::clone(&self.readers),
+        });
+        Some(Reporter::new(socket, watch.start()))
     }
 
     fn blueprint(&mut self, sinks: &[Addr<SinkActor>]) -> Blueprint {

@@ -16,7 +16,8 @@ use actix::prelude::*;
 use super::batch::Offset;
 use super::error::is_caused_by_full_disk;
 use super::messages::{
-    CommitBatches, DeleteJournal, JobFailed, JournalProgress, ReadJournal, Room, SkipFrame,
+    AskJournal, CommitBatches, DeleteJournal, JobFailed, JournalProgress, JournalStanding, ReadJournal, Room,
+    SkipFrame,
 };
 use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
 use super::sequencer::{Sequencer, notify};
@@ -283,6 +284,15 @@ impl Handler<DeleteJournal> for JournalActor {
         if !self.is_waiting_for_space {
             self.report();
         }
+    }
+}
+
+impl Handler<AskJournal> for JournalActor {
+    type Result = MessageResult<AskJournal>;
+
+    fn handle(&mut self, _: AskJournal, _: &mut Self::Context) -> Self::Result {
+        let waits = self.is_waiting_for_space || self.start.reserve.is_missing();
+        MessageResult(if waits { JournalStanding::WaitsForSpace } else { JournalStanding::Works })
     }
 }
 

@@ -290,6 +290,29 @@ pub(crate) struct JobFailed {
     pub(crate) error: JobError,
 }
 
+/// Liveness watch → any actor: answered when everything before it is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Ping;
+
+/// Liveness watch → sequencer: the number of the commit under way, if one is.
+#[derive(Message)]
+#[rtype(result = "Option<u64>")]
+pub(crate) struct AskCommit;
+
+/// Liveness watch → journal: whether it gets on.
+#[derive(Message)]
+#[rtype(result = "JournalStanding")]
+pub(crate) struct AskJournal;
+
+/// Whether the journal gets on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JournalStanding {
+    Works,
+    /// The disk is full.
+    WaitsForSpace,
+}
+
 /// Source → supervisor: the input ended.
 #[derive(Message)]
 #[rtype(result = "()")]

@@ -15,6 +15,7 @@
 //! | `Shipper` | main, calls to the remote on the remote's own threads | `checkpoint::archive::shipping` |
 //! | `CheckpointCoordinator` | main, files on one blocking thread | `checkpoint::pending` |
 //! | `JobSupervisor` | main | `restart`, `supervisor::failures`, `supervisor::watchdog` |
+//! | `LivenessWatch` | main, only under a service manager | `service::liveness` |
 //! | `Subtask` | worker `(stage + index) % threads` | `operator::chain`, `alignment` |
 //! | `SinkActor` | the sink thread | `alignment` |
 //!
@@ -52,6 +53,7 @@ mod reserve;
 mod restart;
 mod sequencer;
 mod sequencing;
+mod service;
 mod settings;
 mod shipper;
 #[cfg(test)]
@@ -85,6 +87,7 @@ pub(crate) use replay::replay;
 pub use replay::{Gap, Replay, ReplayReport, StateHash};
 pub use report::{JobReport, Restored};
 pub use restart::RestartStrategy;
+pub use service::NotifySocket;
 pub(crate) use settings::{
     BATCH_BYTES_LIMIT, BATCH_BYTES_MIN, BATCH_FRAMES_LIMIT, BATCH_TIMEOUT_MIN, BATCHES_IN_FLIGHT_LIMIT,
     CHECKPOINT_INTERVAL_MIN, CHECKPOINTS_RETAINED_LIMIT, PARALLELISM_LIMIT, RESERVE_BYTES_LIMIT,

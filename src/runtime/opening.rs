@@ -36,6 +36,7 @@ use super::remote::{OpenRemote, OpenShipping};
 use super::report::Restored;
 use super::reserve::{FULL_DISK_PAUSE, Reserve};
 use super::sequencing::{ReplayFrom, SequencingStart};
+use super::service::fetch_progress;
 use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
@@ -104,6 +105,8 @@ pub(crate) fn open(
         }
         _ => None,
     };
+    let status = |text: &str| settings.notify.iter().for_each(|socket| socket.status(text));
+    status("reading the saved state");
     let mut is_waiting = false;
     loop {
         let error = match open_once(topology, settings, disk, reserve.as_ref()) {
@@ -120,6 +123,7 @@ pub(crate) fn open(
         }
         if !std::mem::replace(&mut is_waiting, true) {
             tracing::error!(%error, "the disk is full: the start waits for space");
+            status("the disk is full: the start waits for space");
         }
         // A restore asks the remote again each time, and reads what it has.
         let pauses = if matches!(error, JobError::Remote(_)) { RESTORE_PAUSES } else { 1 };
@@ -154,9 +158,13 @@ fn open_once(
     if contents.is_none()
         && settings.start == Start::NewestCheckpoint
         && let (Some(remote), Some(folder), Some(chosen)) = (&remote, &directory, &settings.remote)
-        && remote.restore(disk, folder, (chosen, settings.journal.is_some()), |contents| {
-            check_fits(topology, settings, disk, contents)
-        })?
+        && remote.restore(
+            disk,
+            folder,
+            (chosen, settings.journal.is_some()),
+            fetch_progress(settings.notify.as_ref()),
+            |contents| check_fits(topology, settings, disk, contents),
+        )?
     {
         store = open_store(disk, directory.as_deref(), &topology.job, settings, pins.as_ref())?;
         contents = store.newest()?;

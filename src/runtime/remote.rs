@@ -144,6 +144,7 @@ impl OpenRemote {
     }
 
     /// Brings the newest whole checkpoint into the job's folder, once `fits` has looked at it; true when there was one.
+    /// `report` is told of each step, and so is the log.
     ///
     /// # Errors
     /// [`JobError::Remote`]: with state on a remote that cannot be had, starting empty would lose it. What `fits` returns.
@@ -153,6 +154,7 @@ impl OpenRemote {
         disk: &Arc<dyn Disk>,
         directory: &Path,
         (settings, keeps_journal): (&RemoteSettings, bool),
+        mut report: impl FnMut(Step),
         fits: impl FnOnce(&Contents) -> Result<(), JobError>,
     ) -> Result<bool, JobError> {
         let address = self.archive.store.address();
@@ -166,7 +168,12 @@ impl OpenRemote {
             accept_rollback: settings.accept_rollback,
             min_generation: settings.min_generation,
         };
-        let Some(fetched) = restorer.fetch(wanted, &mut progress_log()).map_err(JobError::Remote)? else {
+        let mut log = progress_log();
+        let mut report = |step| {
+            log(step);
+            report(step);
+        };
+        let Some(fetched) = restorer.fetch(wanted, &mut report).map_err(JobError::Remote)? else {
             tracing::info!(remote = address, "the remote holds no checkpoint of this device and job");
             return Ok(false);
         };

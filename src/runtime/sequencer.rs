@@ -13,9 +13,9 @@ use super::clock::{ClockJump, SystemClocks};
 use super::error::JobError;
 use super::memory_watch::{LOOK_INTERVAL, ProcessMemory};
 use super::messages::{
-    AppendFrames, AskReceived, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello, CommitBatches,
-    ConnectStages, DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure, JournalProgress,
-    PauseSealing, ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
+    AppendFrames, AskCommit, AskReceived, BarrierAnswer, BatchDelivered, BatchesDurable, ClientHello,
+    CommitBatches, ConnectStages, DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure,
+    JournalProgress, PauseSealing, ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
 };
 use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
 use crate::metrics::JobMetrics;
@@ -290,6 +290,14 @@ impl Handler<AskReceived> for Sequencer {
 
     fn handle(&mut self, message: AskReceived, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.sequencing.received_by(&message.session))
+    }
+}
+
+impl Handler<AskCommit> for Sequencer {
+    type Result = MessageResult<AskCommit>;
+
+    fn handle(&mut self, _: AskCommit, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.sequencing.committing())
     }
 }
 

@@ -129,6 +129,8 @@ pub(crate) struct Sequencing<R> {
     /// Last offset each sink delivered.
     delivered: Vec<Offset>,
     journal: JournalState,
+    /// Commits begun so far.
+    commits: u64,
     /// The journal is at its limit, or its disk is full.
     is_under_pressure: bool,
     /// Nothing is taken in for lack of memory.
@@ -165,6 +167,7 @@ impl<R> Sequencing<R> {
             barrier: None,
             delivered: vec![start.last; sink_count],
             journal,
+            commits: 0,
             is_under_pressure: false,
             holds_sources: false,
             unjournaled: Vec::new(),
@@ -289,6 +292,7 @@ impl<R> Sequencing<R> {
             return None;
         }
         self.journal = JournalState::Committing;
+        self.commits += 1;
         Some(std::mem::take(&mut self.unjournaled))
     }
 
@@ -298,6 +302,11 @@ impl<R> Sequencing<R> {
         if self.journal == JournalState::Committing && written.next() >= first_unwritten {
             self.journal = JournalState::Ready;
         }
+    }
+
+    /// The number of the commit under way, if one is.
+    pub(crate) fn committing(&self) -> Option<u64> {
+        (self.journal == JournalState::Committing).then_some(self.commits)
     }
 
     /// The attempt batches belong to now.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::memory::{MEMORY_MIN, MemoryPlan};
 use super::remote::RemoteSettings;
 use super::restart::RestartStrategy;
+use super::service::NotifySocket;
 use crate::state::{KeyLimitPolicy, MaxParallelism};
 
 /// Most batches that can be in flight, whatever the setting.
@@ -178,6 +179,8 @@ pub struct Settings {
     /// A subtask that takes longer for a batch, or for a frame of one that goes frame by frame, counts as failed, and its
     /// thread is abandoned; found at a quarter more at the latest. At least 10 ms; `None` waits for ever. Default 60 s.
     pub batch_timeout: Option<Duration>,
+    /// The service manager that is told when the job runs, how it does, and that it lives. Default: none.
+    pub notify: Option<NotifySocket>,
 }
 
 impl Default for Settings {
@@ -204,6 +207,7 @@ impl Default for Settings {
             keys_max: None,
             key_limit_policy: KeyLimitPolicy::default(),
             batch_timeout: Some(Duration::from_secs(60)),
+            notify: None,
         }
     }
 }

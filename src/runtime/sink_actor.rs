@@ -17,7 +17,7 @@ use super::alignment::Alignment;
 use super::batch::{Attempt, BatchHeader, Offset};
 use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
-use super::messages::{BatchDelivered, BatchesDurable, DeliverPart, JobFailed, ResetSink, SinkReached};
+use super::messages::{BatchDelivered, BatchesDurable, DeliverPart, JobFailed, Ping, ResetSink, SinkReached};
 use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
 use super::sequencer::{Sequencer, notify};
 use super::supervisor::JobSupervisor;
@@ -25,7 +25,8 @@ use crate::checkpoint::SinkPosition;
 use crate::disk::is_full;
 use crate::metrics::JobMetrics;
 use crate::operator::{AnyPart, EncodedPart, PartPool, TracedPart};
-use crate::sink::{AfterFullSync, OpenSink};
+use crate::sink::{AfterFullSync, OpenSink, Takers};
+use crate::state::Waiting;
 
 /// What a sink needs for life.
 pub(crate) struct SinkWiring {
@@ -42,6 +43,8 @@ pub(crate) struct SinkWiring {
     pub(crate) gate: Gate,
     /// Disk for a stop on a full disk; a job without a journal has none.
     pub(crate) reserve: Option<Reserve>,
+    /// Told of every wait for a reader.
+    pub(crate) readers: Arc<Waiting>,
 }
 
 /// Until when a batch is held.
@@ -182,7 +185,9 @@ impl SinkActor {
     fn deliver(&mut self, results: &Results) -> Result<(), Undelivered> {
         let header = results.header;
         if header.offset > self.sink.delivered {
+            let waits = (self.sink.writer.takers() == Takers::Reader).then(|| self.wiring.readers.begin());
             let written = self.sink.writer.write(header.offset, &results.bytes);
+            drop(waits);
             written.map_err(|error| {
                 if is_full(&error) { Undelivered::Full(error) } else { Undelivered::Failed(error) }
             })?;
@@ -243,6 +248,12 @@ impl Handler<BatchesDurable> for SinkActor {
         self.durable = self.durable.max(message.through);
         self.deliver_durable(context);
     }
+}
+
+impl Handler<Ping> for SinkActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<ResetSink> for SinkActor {

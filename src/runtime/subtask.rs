@@ -16,7 +16,7 @@ use actix::prelude::*;
 use super::alignment::Alignment;
 use super::batch::{Attempt, BatchHeader, Offset, Pace, Timestamp};
 use super::coordinator::CheckpointCoordinator;
-use super::messages::{DeliverPart, RestoreSubtask, SnapshotTaken, SubtaskFailed, TimerSet};
+use super::messages::{DeliverPart, Ping, RestoreSubtask, SnapshotTaken, SubtaskFailed, TimerSet};
 use super::progress::{Halted, Progress, Work};
 use super::sequencer::{Sequencer, notify, send_part};
 use super::sink_actor::SinkActor;
@@ -352,6 +352,12 @@ impl Handler<DeliverPart> for Subtask {
             }
         }
     }
+}
+
+impl Handler<Ping> for Subtask {
+    type Result = ();
+
+    fn handle(&mut self, _: Ping, _: &mut Self::Context) {}
 }
 
 impl Handler<RestoreSubtask> for Subtask {

@@ -45,6 +45,20 @@ pub(crate) trait SinkWriter: Send {
     fn after_full_sync(&self) -> AfterFullSync {
         AfterFullSync::Never
     }
+
+    /// Who takes what is written.
+    fn takers(&self) -> Takers {
+        Takers::Machine
+    }
+}
+
+/// Who takes what a sink writes, and so how long a write may last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takers {
+    /// Memory or a disk of this machine: a write that does not return is a fault.
+    Machine,
+    /// Another process, which may take nothing for as long as it likes.
+    Reader,
 }
 
 /// Whether a sink goes on after a sync that failed on a full disk.

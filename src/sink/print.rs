@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{OpenSink, SinkWriter};
+use super::{OpenSink, SinkWriter, Takers};
 use crate::disk::{Disk, DurableFile, read_whole};
 use crate::runtime::Offset;
 
@@ -57,6 +57,10 @@ impl SinkWriter for PrintWriter {
             log.file.sync()?;
         }
         Ok(0)
+    }
+
+    fn takers(&self) -> Takers {
+        Takers::Reader
     }
 }
 

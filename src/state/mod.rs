@@ -78,3 +78,4 @@ pub use timers::TimeDomain;
 pub(crate) use timers::{Timer, Timers};
 pub use ttl::{IncrementalCleanup, StateTtl, TtlUpdate, TtlVisibility};
 pub use value::{AggregatingState, ReducingState, ValueState};
+pub(crate) use waiting::Waiting;

@@ -1,4 +1,4 @@
-//! Waiting: whether some thread of a job waits for its state's disk, which is no sign that an operator hangs.
+//! Waiting: whether some thread of a job waits for its state's disk, or for a reader, which is no sign that it hangs.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,8 @@ const FULL_DISK_WAIT_MAX: Duration = Duration::from_secs(600);
 /// Pause between two tries on a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(250);
 
-/// Counts the threads that write to a store, wait for room on its disk, or for a checkpoint that holds it still.
+/// Counts threads: those that write to a store, wait for room on its disk, or for a checkpoint that holds it still; and,
+/// another count, those that wait for a reader.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(AtomicUsize);
 

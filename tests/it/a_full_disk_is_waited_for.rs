@@ -3,15 +3,19 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::support::{Averages, Demo, Random, Running, Volume, send_carefully, skip, wait_until};
+use crate::support::{
+    Averages, Demo, Random, Running, ServiceManager, Volume, send_carefully, skip, wait_until,
+};
 
 const KEYS: usize = 50;
 const VOLUME_SIZE: &str = "64M";
 /// The journal takes segments of 256 KiB.
 const JOURNAL_MAX: &str = "1MiB";
+/// A job that waits for space is alive, and says so at half of this.
+const WATCHDOG: Duration = Duration::from_millis(400);
 
 /// A job on a small volume, and a sender that sends it some lines after others.
 struct Scene {
@@ -20,6 +24,7 @@ struct Scene {
     lines: Vec<String>,
     acknowledged: AtomicU64,
     address: String,
+    manager: ServiceManager,
 }
 
 impl Scene {
@@ -35,7 +40,8 @@ impl Scene {
         let mut random = Random::seeded();
         let readings: Vec<(i64, i64)> = (0..readings).map(|_| random.reading(KEYS)).collect();
         let lines = readings.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        Some(Self { volume, readings, lines, acknowledged: AtomicU64::new(0), address: address.to_owned() })
+        let (address, manager) = (address.to_owned(), ServiceManager::start(Some(WATCHDOG)));
+        Some(Self { volume, readings, lines, acknowledged: AtomicU64::new(0), address, manager })
     }
 
     fn start(&mut self) -> Running {
@@ -46,6 +52,7 @@ impl Scene {
             .arg("--output")
             .arg(directory.join("results"))
             .checkpoint_dir(&directory.join("data"))
+            .envs(self.manager.environment())
             .start();
         self.address = running.listening_at().to_string();
         running
@@ -97,15 +104,19 @@ fn by_a_running_job() {
     let running = scene.start();
     scene.send(20_000, || scene.wait_for_acknowledgements(20_000));
     let filler = scene.volume.fill();
+    let lives = AtomicBool::new(false);
     scene.send(200_000, || {
         running.wait_for_log("the disk is full: results wait");
         running.wait_for_log("the disk is full: nothing is taken in until there is space");
         let before = scene.acknowledged();
         assert!(before < 200_000, "the sender is slowed");
         assert!(reserve_of(scene.volume.path()), "a running job leaves the reserve alone");
+        // What is not expected is said when the sender can go on.
+        lives.store(scene.manager.hears_feedings(6), Ordering::SeqCst);
         std::fs::remove_file(&filler).unwrap();
         scene.wait_for_acknowledgements(200_000);
     });
+    assert!(lives.into_inner(), "a job that waits for space is alive: {:?}", scene.manager.told());
     let ended = running.stop().in_order();
     assert!(!ended.logs("goes on in a new segment").is_empty(), "{}", ended.stderr);
     scene.check_results();

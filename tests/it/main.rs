@@ -108,6 +108,8 @@ mod saved_state_that_does_not_fit_is_refused;
 mod support;
 mod the_memory_backend_leaves_no_files;
 mod the_reference_job_prints_running_averages;
+mod the_service_manager_is_told_when_the_job_runs;
+mod the_watchdog_is_fed_only_while_the_job_lives;
 mod timers_fire_in_order_whatever_happens_to_the_job;
 mod tls_clients_are_let_in_by_their_certificate;
 mod unix_sockets_are_served_and_their_files_kept_in_order;

@@ -15,7 +15,7 @@ use crate::checkpoint::{Contents, SavepointDraft, SavepointError};
 use crate::disk::Disk;
 use crate::metrics::JobMetrics;
 use crate::runtime::batch::Attempt;
-use crate::runtime::deployment::{Blueprint, Deployments};
+use crate::runtime::deployment::{Blueprint, DeployedSubtask, Deployments};
 use crate::runtime::error::JobError;
 use crate::runtime::job::CONTROL_MAILBOX;
 use crate::runtime::job_handle::{AfterSavepoint, SavepointOrder, SavepointRequest};
@@ -26,6 +26,7 @@ use crate::runtime::progress::Work;
 use crate::runtime::report::{JobReport, Restored};
 use crate::runtime::sequencer::notify;
 use crate::runtime::sequencing::ReplayFrom;
+use crate::runtime::service::Reporter;
 use crate::runtime::source_actor::SourceActor;
 use crate::runtime::stop::StopHandle;
 
@@ -47,6 +48,8 @@ pub(crate) struct StartJob {
     pub(crate) has_journal: bool,
     /// Starts the sources once everything is restored.
     pub(crate) start_sources: StartSources,
+    /// Tells the service manager, where there is one.
+    pub(crate) reporter: Option<Reporter>,
 }
 
 type StartSources = Box<dyn FnOnce() -> Vec<Addr<SourceActor>> + Send>;
@@ -102,6 +105,7 @@ pub(crate) struct JobSupervisor {
     pub(super) begins_at: ReplayFrom,
     pub(super) has_journal: bool,
     pub(super) start_sources: Option<StartSources>,
+    pub(super) reporter: Option<Reporter>,
     /// A rewind that waits for its delay, and the readings sealed before it.
     pub(super) delayed: Option<(SpawnHandle, u64)>,
     pub(super) outcome: Option<oneshot::Sender<Result<JobReport, JobError>>>,
@@ -131,6 +135,7 @@ impl JobSupervisor {
             begins_at: ReplayFrom::default(),
             has_journal: false,
             start_sources: None,
+            reporter: None,
             delayed: None,
             outcome: Some(orders.outcome),
         }
@@ -144,6 +149,10 @@ impl JobSupervisor {
     pub(super) fn connect_stages(&self, context: &Context<Self>) {
         let Some(deployments) = &self.deployments else { return };
         let JobActors { sequencer, coordinator, sinks, journal, .. } = self.actors().clone();
+        if let Some(reporter) = &self.reporter {
+            let place = |subtask: &DeployedSubtask| (subtask.place.clone(), subtask.address.clone());
+            reporter.subtasks(deployments.current().subtasks().iter().map(place).collect());
+        }
         let subtasks = deployments.current().source_subtasks();
         let supervisor = context.address();
         notify(&sequencer, ConnectStages { subtasks, coordinator, sinks, journal, supervisor });
@@ -152,6 +161,7 @@ impl JobSupervisor {
     /// The job was asked to stop.
     fn stop_asked(&mut self, context: &mut Context<Self>) {
         tracing::info!("stopping: no more is read, what was read is processed");
+        self.report_stopping("a stop was asked for");
         self.source_stop.cancel();
         self.open_reserve();
         if self.start_sources.is_some() {
@@ -161,6 +171,12 @@ impl JobSupervisor {
         if let Some((delayed, readings_sealed)) = self.delayed.take() {
             context.cancel_future(delayed);
             self.rewind(readings_sealed, context);
+        }
+    }
+
+    fn report_stopping(&mut self, why: &str) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.stopping(why);
         }
     }
 
@@ -177,6 +193,7 @@ impl JobSupervisor {
             return;
         }
         self.draining = true;
+        self.report_stopping("the input has ended");
         self.open_reserve();
         let last = self.actors().coordinator.send(TakeLastCheckpoint);
         context.spawn(last.into_actor(self).map(|outcome, actor, _| match outcome {
@@ -188,6 +205,9 @@ impl JobSupervisor {
 
     pub(super) fn end(&mut self, outcome: Result<(), JobError>) {
         self.phase = Phase::Ended;
+        if let Some(reporter) = &self.reporter {
+            reporter.ended();
+        }
         self.source_stop.cancel();
         if let Some(sender) = self.outcome.take() {
             // The caller that started the job may be gone; nobody else wants the outcome.
@@ -259,6 +279,7 @@ impl Handler<StartJob> for JobSupervisor {
         self.has_journal = message.has_journal;
         self.readings_accounted = self.restored.map_or(0, |restored| restored.readings);
         self.start_sources = Some(message.start_sources);
+        self.reporter = message.reporter;
         let stop = self.stop.clone();
         let stopped = async move { stop.stopped().await };
         context.spawn(stopped.into_actor(self).map(|(), actor, context| actor.stop_asked(context)));

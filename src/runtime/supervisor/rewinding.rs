@@ -23,6 +23,9 @@ impl JobSupervisor {
         let Some(deployments) = &self.deployments else { return };
         let subtasks = deployments.current().addresses();
         self.attempt = self.attempt.next();
+        if let Some(reporter) = &self.reporter {
+            reporter.restoring(contents.as_ref().map(|contents| &contents.manifest));
+        }
         let begins_at = match &contents {
             None => self.begins_at.clone(),
             Some(contents) => ReplayFrom {
@@ -52,6 +55,9 @@ impl JobSupervisor {
             self.report_start();
             self.sources = start_sources();
             self.sources_running = self.sources.len();
+        }
+        if let Some(reporter) = &mut self.reporter {
+            reporter.running();
         }
         self.drain_if_ended(context);
     }

@@ -27,6 +27,7 @@ mod sender;
 mod server;
 #[cfg(feature = "remotes")]
 mod servers;
+mod service_manager;
 mod skip;
 mod subscriber;
 mod tree;
@@ -61,6 +62,7 @@ pub(crate) use sender::send_carefully;
 pub(crate) use server::{LineServer, send};
 #[cfg(feature = "remotes")]
 pub(crate) use servers::{Kind, RemoteServer};
+pub(crate) use service_manager::ServiceManager;
 pub(crate) use skip::skip;
 pub(crate) use subscriber::{Received, Subscriber};
 pub(crate) use tree::files_below;

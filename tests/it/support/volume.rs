@@ -67,6 +67,12 @@ impl Volume {
         path
     }
 
+    /// From now on whoever writes stands still, until what is returned is dropped.
+    pub(crate) fn freeze(&self) -> Frozen<'_> {
+        run("fsfreeze", &["-f", &self.mount_point.display().to_string()]).unwrap();
+        Frozen(self)
+    }
+
     fn mount(&self) -> Result<(), String> {
         run("mount", &["-o", "noatime", &self.device, &self.mount_point.display().to_string()]).map(drop)
     }
@@ -80,6 +86,16 @@ impl Volume {
     pub(crate) fn restore_power(&self) {
         run("umount", &[&self.mount_point.display().to_string()]).unwrap();
         self.mount().unwrap();
+    }
+}
+
+/// A file system that nothing can be written to.
+pub(crate) struct Frozen<'v>(&'v Volume);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        // Whoever still stands still when this fails says so.
+        run("fsfreeze", &["-u", &self.0.mount_point.display().to_string()]).ok();
     }
 }
 
