@@ -19,6 +19,8 @@ mod expression;
 mod field;
 mod format;
 mod function;
+#[cfg(test)]
+mod golden_tests;
 mod group_key;
 mod group_window;
 mod interval;
