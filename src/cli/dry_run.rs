@@ -170,8 +170,11 @@ fn batches(source: &QuerySource, lines: &[String]) -> Vec<RecordedBatch> {
                 (None, Some(time)) => time,
                 (None, None) => CLOCK_START_MS,
                 (Some(clock), Some(time)) => {
-                    let latest = source.max_ahead_ms.map_or(i64::MAX, |ahead| clock.saturating_add(ahead));
-                    if time <= latest { clock.max(time) } else { clock }
+                    if time <= source.latest(clock) {
+                        clock.max(time)
+                    } else {
+                        clock
+                    }
                 }
                 (Some(clock), None) if source.schema.watermark.is_some() => clock,
                 (Some(clock), None) => clock + CLOCK_STEP_MS,

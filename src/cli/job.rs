@@ -9,7 +9,7 @@ use crate::config::{
 use crate::config::{JobConfig, load_job};
 use crate::query::{
     CsvFormat, FieldPath, Format, JobPart, OutputFormat, QueryError, QueryJob, QueryOptions, QuerySink,
-    QuerySource, QueryText, Schema, TimestampUnit,
+    QuerySource, QueryText, Schema, TimestampUnit, WatermarkPer,
 };
 use crate::sink::SinkSpec;
 use crate::source::{FileLines, Retry, SourceSpec, TcpConnect};
@@ -41,7 +41,14 @@ impl PlannedJob {
         let query = |query: &crate::config::QueryConfig| QueryText {
             name: query.name.value.clone(),
             sql: query.sql.text.clone(),
-            options: QueryOptions { allowed_lateness: query.allowed_lateness, state_ttl: query.state_ttl },
+            options: QueryOptions {
+                allowed_lateness: query.allowed_lateness,
+                state_ttl: query.state_ttl,
+                watermark_per: match query.watermark_per {
+                    crate::config::WatermarkPer::Source => WatermarkPer::Source,
+                    crate::config::WatermarkPer::KeyGroup => WatermarkPer::KeyGroup,
+                },
+            },
         };
         let queries: Vec<QueryText> = config.queries.iter().map(query).collect();
         let sinks = config.sinks.iter().map(|sink| QuerySink {

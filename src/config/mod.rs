@@ -19,7 +19,7 @@ pub(crate) use diagnostics::{Diagnostic, TextError};
 pub(crate) use directory::data_directory;
 pub(crate) use job::{
     Branch, JobConfig, Located, QueryConfig, SinkConnector, SinkFormat, SourceConfig, SourceConnector,
-    SourceFormat, Template, TemplatePart, TimestampUnit, load_job,
+    SourceFormat, Template, TemplatePart, TimestampUnit, WatermarkPer, load_job,
 };
 pub use units::{ByteSize, Interval, UnitError};
 

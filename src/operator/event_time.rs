@@ -22,6 +22,9 @@ use super::chain::{Buffer, Middle, Slot, buffer};
 use super::error::OperatorError;
 use crate::runtime::{BatchHeader, Timestamp};
 
+/// A watermark from here on is no time of a record: the input has ended.
+pub(crate) const INPUT_ENDED: i64 = i64::MAX / 2;
+
 /// How far behind the highest timestamp records may come, and when a stream that brings none is not waited for.
 ///
 /// One timestamp far in the future takes the watermark with it, for good: filter what cannot be right before.
@@ -47,6 +50,20 @@ impl WatermarkStrategy {
     #[must_use]
     pub fn with_idleness(self, timeout: Duration) -> Self {
         Self { idleness_ms: Some(milliseconds(timeout)), ..self }
+    }
+
+    /// What holds for the records of both; they are idle when both are.
+    pub(crate) fn widest(self, other: Self) -> Self {
+        let idleness_ms = self.idleness_ms.zip(other.idleness_ms).map(|(own, other)| own.max(other));
+        Self { bound_ms: self.bound_ms.max(other.bound_ms), idleness_ms }
+    }
+
+    pub(super) fn bound_ms(&self) -> i64 {
+        self.bound_ms
+    }
+
+    pub(super) fn idleness_ms(&self) -> Option<i64> {
+        self.idleness_ms
     }
 }
 

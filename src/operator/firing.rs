@@ -35,17 +35,17 @@ impl<K> Default for TimersAhead<K> {
 }
 
 impl<K: Key> TimersAhead<K> {
-    /// Takes the first timer of `domain` that is due at `now` from the queue.
+    /// Takes the first timer that is due at `now` from a queue of `domain`.
     ///
     /// # Errors
     /// Those of finding its slot.
     pub(crate) fn next(
         &mut self,
         state: &mut KeyedState<K>,
-        domain: TimeDomain,
+        (domain, queue): (TimeDomain, usize),
         now: i64,
     ) -> Result<Option<DueTimer<K>>, StateError> {
-        let Some(first) = state.timers().due(domain, now).next().cloned() else {
+        let Some(first) = state.timers().due(domain, queue, now).next().cloned() else {
             self.found.clear();
             self.chunk = 1;
             return Ok(None);
@@ -57,7 +57,7 @@ impl<K: Key> TimersAhead<K> {
         if self.found.front().is_none_or(|(found, ..)| *found != first) {
             // What is left was found in vain: another one was set before it.
             self.chunk = if self.found.is_empty() { self.chunk } else { 1 };
-            self.find(state, domain, now)?;
+            self.find(state, (domain, queue), now)?;
             self.chunk = (2 * self.chunk).min(CHUNK_MAX);
         }
         let (timer, key, slot) = self.found.pop_front().expect("the first was found");
@@ -65,8 +65,13 @@ impl<K: Key> TimersAhead<K> {
         Ok(Some(DueTimer { time: timer.0, key, slot }))
     }
 
-    fn find(&mut self, state: &mut KeyedState<K>, domain: TimeDomain, now: i64) -> Result<(), StateError> {
-        let timers: Vec<Timer> = state.timers().due(domain, now).take(self.chunk).cloned().collect();
+    fn find(
+        &mut self,
+        state: &mut KeyedState<K>,
+        (domain, queue): (TimeDomain, usize),
+        now: i64,
+    ) -> Result<(), StateError> {
+        let timers: Vec<Timer> = state.timers().due(domain, queue, now).take(self.chunk).cloned().collect();
         let hashes: Vec<_> = timers.iter().map(|(_, key)| hash_encoded(key)).collect();
         let decode =
             |(_, key): &Timer| postcard::from_bytes(key).expect("it was a key when the timer was set");

@@ -131,7 +131,7 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
         streams: &[StreamTime],
     ) -> Result<Self, StateError> {
         let (core, handles) =
-            KeyedCore::open(operator, context, streams, |registry| function.open(registry))?;
+            KeyedCore::open(operator, context, streams, None, |registry| function.open(registry))?;
         Ok(Self { function, handles, core, pool, types: PhantomData })
     }
 
@@ -145,7 +145,7 @@ impl<K: Key, T, P: KeyedProcessFunction<K, T>> KeyedProcess<K, T, P> {
     ) -> Result<(), OperatorError> {
         let core = &mut self.core;
         core.state.timers().begin_firing(domain, now);
-        while let Some(DueTimer { time, key, .. }) = core.next_timer(domain, now)? {
+        while let Some(DueTimer { time, key, .. }) = core.next_timer((domain, 0), now)? {
             let event_time = if domain == TimeDomain::EventTime { time } else { NO_TIME };
             let mut context = KeyedContext {
                 key: &key,

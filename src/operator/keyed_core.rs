@@ -5,19 +5,22 @@ use std::sync::Arc;
 
 use super::SubtaskContext;
 use super::error::OperatorError;
-use super::event_time::{EventClock, SavedClock, StreamTime};
+use super::event_time::{EventClock, SavedClock, StreamTime, WatermarkStrategy};
 use super::firing::{DUE_TIMERS_SET_MAX, DueTimer, TimersAhead};
+use super::group_clock::{GroupClocks, SavedGroupClocks};
 use crate::metrics::{JobMetrics, RejectCause, Rejections};
 use crate::runtime::{BatchHeader, Timestamp};
 use crate::sink::dead_letter::Refused;
 use crate::state::key::{KeyEncoder, KeyHash};
 use crate::state::{
-    Key, KeyGroupRange, KeyedState, OperatorListDescriptor, OperatorListState, Redistribution, SavedPart,
-    Slot, StateError, StateRegistry, StateSetup, StateSnapshot, TimeDomain,
+    Key, KeyGroup, KeyGroupRange, KeyedState, MaxParallelism, OperatorListDescriptor, OperatorListState,
+    Redistribution, SavedPart, Slot, StateError, StateRegistry, StateSetup, StateSnapshot, TimeDomain,
 };
 
 /// Name of the operator's list that holds its event clock.
 const CLOCK_LIST: &str = "tidegate.event-clock";
+/// Name of the list that holds the clocks of its key groups.
+const GROUP_CLOCKS_LIST: &str = "tidegate.group-clocks";
 
 /// A keyed stage in one subtask, but for what it does with its records.
 pub(crate) struct KeyedCore<K> {
@@ -29,6 +32,9 @@ pub(crate) struct KeyedCore<K> {
     pub(crate) clock: EventClock,
     /// The clock as it is saved; none where there are no timestamps.
     saved_clock: Option<OperatorListState<SavedClock>>,
+    /// Where each key group has an event time of its own.
+    group_clocks: Option<(GroupClocks, OperatorListState<SavedGroupClocks>)>,
+    max_parallelism: MaxParallelism,
     ahead: TimersAhead<K>,
     pub(crate) encoder: KeyEncoder,
     pub(crate) rejections: Rejections,
@@ -43,8 +49,8 @@ pub(crate) struct KeyedCore<K> {
 }
 
 impl<K: Key> KeyedCore<K> {
-    /// `streams`: where each of the streams it reads has its event time from. `declare` declares its states; what that returns
-    /// comes back.
+    /// `streams`: where each of the streams it reads has its event time from; `by_group`: with it each key group has an event time
+    /// of its own, made from the rows it is told of. `declare` declares its states; what that returns comes back.
     ///
     /// # Errors
     /// Those of the registry.
@@ -52,6 +58,7 @@ impl<K: Key> KeyedCore<K> {
         operator: &str,
         context: &SubtaskContext,
         streams: &[StreamTime],
+        by_group: Option<WatermarkStrategy>,
         declare: impl FnOnce(&mut StateRegistry) -> Result<H, StateError>,
     ) -> Result<(Self, H), StateError> {
         let range = KeyGroupRange::of_subtask(context.index, context.parallelism, context.max_parallelism);
@@ -62,6 +69,15 @@ impl<K: Key> KeyedCore<K> {
         let list = OperatorListDescriptor::new(CLOCK_LIST, Redistribution::Union);
         let saved_clock =
             clock.is_timed().then(|| state.registry().operator_list::<SavedClock>(&list)).transpose()?;
+        let group_clocks = match by_group {
+            None => None,
+            Some(strategy) => {
+                let list = OperatorListDescriptor::new(GROUP_CLOCKS_LIST, Redistribution::Union);
+                let saved = state.registry().operator_list::<SavedGroupClocks>(&list)?;
+                state.timers().split(TimeDomain::EventTime);
+                Some((GroupClocks::new(strategy, range), saved))
+            }
+        };
         let core = Self {
             operator: operator.to_owned(),
             state,
@@ -69,6 +85,8 @@ impl<K: Key> KeyedCore<K> {
             record_count: 0,
             clock,
             saved_clock,
+            group_clocks,
+            max_parallelism: context.max_parallelism,
             ahead: TimersAhead::default(),
             encoder: KeyEncoder::new(),
             rejections: Rejections::new(operator, Arc::clone(&context.metrics)),
@@ -109,6 +127,53 @@ impl<K: Key> KeyedCore<K> {
         Ok(slots)
     }
 
+    /// Tells the clocks of the key groups, where there are any, of rows and their times.
+    pub(crate) fn hear_rows(&mut self, hashes: &[KeyHash], times: &[i64]) {
+        if let Some((clocks, _)) = &mut self.group_clocks {
+            for (hash, time) in hashes.iter().zip(times) {
+                clocks.hear(KeyGroup::of(*hash, self.max_parallelism), *time);
+            }
+        }
+    }
+
+    /// The watermark that a key of this hash has.
+    #[inline]
+    pub(crate) fn watermark_of(&self, hash: KeyHash) -> i64 {
+        match &self.group_clocks {
+            None => self.clock.watermark(),
+            Some((clocks, _)) => clocks.watermark_of(KeyGroup::of(hash, self.max_parallelism)),
+        }
+    }
+
+    /// Moves event time: the batch of processing time `now` ends.
+    pub(crate) fn end_clocks(&mut self, now: i64) {
+        self.clock.end_batch(now);
+        if let Some((clocks, _)) = &mut self.group_clocks {
+            let timers = self.state.timers();
+            let last_timer = |index| timers.last_time(TimeDomain::EventTime, index);
+            clocks.end_batch(now, self.clock.watermark(), last_timer);
+        }
+    }
+
+    /// The watermark that what leaves the stage has; none where its key groups go by times of their own.
+    pub(crate) fn stage_watermark(&self) -> Option<i64> {
+        let watermark = self.clock.watermark();
+        (self.group_clocks.is_none() && watermark > i64::MIN).then_some(watermark)
+    }
+
+    /// Number of queues of event-time timers.
+    pub(crate) fn event_queue_count(&self) -> usize {
+        self.group_clocks.as_ref().map_or(1, |(clocks, _)| clocks.len())
+    }
+
+    /// The watermark of the queue of this number.
+    pub(crate) fn queue_watermark(&self, queue: usize) -> i64 {
+        match &self.group_clocks {
+            None => self.clock.watermark(),
+            Some((clocks, _)) => clocks.watermark(queue),
+        }
+    }
+
     /// Keeps the allocation of slots that were taken.
     pub(crate) fn give_back(&mut self, slots: Vec<Slot>) {
         self.slots = slots;
@@ -139,16 +204,16 @@ impl<K: Key> KeyedCore<K> {
         self.state.timers().set(domain, time, key);
     }
 
-    /// The next timer of `domain` that is due at `now`, with the state at its key.
+    /// The next timer of a queue that is due at `now`, with the state at its key.
     ///
     /// # Errors
     /// Those of finding its slot.
     pub(crate) fn next_timer(
         &mut self,
-        domain: TimeDomain,
+        queue: (TimeDomain, usize),
         now: i64,
     ) -> Result<Option<DueTimer<K>>, StateError> {
-        while let Some(timer) = self.ahead.next(&mut self.state, domain, now)? {
+        while let Some(timer) = self.ahead.next(&mut self.state, queue, now)? {
             if timer.slot == Slot::REFUSED {
                 self.rejections.reject(RejectCause::KEYS_MAX, None, || Cow::Borrowed(b"".as_slice()));
                 continue;
@@ -200,8 +265,13 @@ impl<K: Key> KeyedCore<K> {
 
     /// The earliest processing time at which a batch is wanted.
     pub(crate) fn next_due(&mut self) -> Option<Timestamp> {
-        let timer = self.state.timers().next_time(TimeDomain::ProcessingTime);
-        let idle = self.clock.next_due(self.state.rows().now());
+        let now = self.state.rows().now();
+        let timers = self.state.timers();
+        let timer = timers.next_time(TimeDomain::ProcessingTime, 0);
+        let idle = match &self.group_clocks {
+            None => self.clock.next_due(now),
+            Some((clocks, _)) => clocks.next_due(|index| timers.next_time(TimeDomain::EventTime, index)),
+        };
         timer.into_iter().chain(idle).min().map(Timestamp)
     }
 
@@ -212,6 +282,9 @@ impl<K: Key> KeyedCore<K> {
     pub(crate) fn snapshot(&mut self) -> Result<Box<dyn StateSnapshot>, StateError> {
         if let Some(saved) = &self.saved_clock {
             saved.update([self.clock.save()]);
+        }
+        if let Some((clocks, saved)) = &self.group_clocks {
+            saved.update([clocks.save()]);
         }
         self.state.snapshot()
     }
@@ -231,6 +304,9 @@ impl<K: Key> KeyedCore<K> {
         // All subtasks had the same.
         if let Some(saved) = self.saved_clock.as_ref().and_then(|saved| saved.get().into_iter().next()) {
             self.clock.restore(&saved);
+        }
+        if let Some((clocks, saved)) = &mut self.group_clocks {
+            clocks.restore(&saved.get());
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod encode;
 mod error;
 mod event_time;
 mod firing;
+mod group_clock;
 mod key_by;
 mod keyed;
 mod keyed_core;

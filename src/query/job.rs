@@ -1,37 +1,19 @@
-//! A job of queries: its sources, plans and sinks, and the topology they become.
-//!
-//! ```text
-//! source stage      Scan ─▶ Calc … ─▶ ToKeys          one for each source; Calcs of all queries that read it
-//! keyed stage       KeyedRows ─▶ Calc … ─▶ EncodeRows  one for each keyed step
-//! ```
+//! A job of queries: its sources, plans and sinks. What they become is in `topology`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::error::{QueryError, nearest};
 use super::field::Field;
 use super::format::{OutputFormat, RowEncoder};
-use super::operator::{
-    CalcOperator, ContinuousAggregate, EncodeRows, KeyedRowFunction, KeyedRows, KeyedRowsPart, Over, Scan,
-    Side, ToKeys, WindowAggregate,
-};
-use super::plan::{Calc, QueryPlan, Step};
+use super::plan::{QueryPlan, WatermarkPer};
 use super::planner::{PlanOptions, Relation, plan};
 use super::source::QuerySource;
-use super::sql_type::SqlType;
-use crate::operator::{PartPool, StreamTime, WatermarkStrategy};
-use crate::sink::SinkSpec;
-use crate::source::SourceSpec;
-use crate::source::frame::SourceIndex;
-use crate::state::StateTtl;
-use crate::stream::{Environment, StageSlot, Target, TopologyBuilder};
+use super::topology::{LATE, names, types};
 
 /// What to do about a schema that does not go with its format.
 const FORMAT_HELP: &str =
     "raw has one column, senml has name, unit, value and others, csv and text have columns in their order";
-/// Behind the name of a query: the rows that came too late for its windows.
-const LATE: &str = ".late";
 
 /// The text of a query, and what it is told.
 #[derive(Debug, Clone)]
@@ -48,6 +30,8 @@ pub(crate) struct QueryOptions {
     pub(crate) allowed_lateness: Duration,
     /// How long state that is not used is kept.
     pub(crate) state_ttl: Option<Duration>,
+    /// Whose rows close a window.
+    pub(crate) watermark_per: WatermarkPer,
 }
 
 /// A sink of a query.
@@ -81,10 +65,10 @@ pub(crate) enum JobPart {
 /// A job whose queries are planned.
 #[derive(Debug)]
 pub(crate) struct QueryJob {
-    sources: Vec<QuerySource>,
-    plans: Vec<(QueryPlan, QueryOptions)>,
+    pub(super) sources: Vec<QuerySource>,
+    pub(super) plans: Vec<(QueryPlan, QueryOptions)>,
     /// Each with the columns it gets.
-    sinks: Vec<(QuerySink, Vec<Field>)>,
+    pub(super) sinks: Vec<(QuerySink, Vec<Field>)>,
 }
 
 impl QueryJob {
@@ -103,6 +87,7 @@ impl QueryJob {
             .map(|source| Relation {
                 name: source.name.clone(),
                 fields: Some(source.schema.fields(&source.name)),
+                is_windowed: false,
             })
             .collect();
         for (at, source) in sources.iter().enumerate() {
@@ -116,10 +101,13 @@ impl QueryJob {
             let options = PlanOptions {
                 lateness_ms: i64::try_from(query.options.allowed_lateness.as_millis()).unwrap_or(i64::MAX),
                 keeps_late: sinks.iter().any(is_late),
+                watermark_per: query.options.watermark_per,
             };
+            let mut is_windowed = false;
             let fields = match plan(&query.name, &query.sql, &relations, options) {
                 Ok(plan) => {
                     let fields = plan.fields.clone();
+                    is_windowed = plan.is_windowed;
                     plans.push((plan, query.options));
                     Some(fields)
                 }
@@ -128,7 +116,7 @@ impl QueryJob {
                     None
                 }
             };
-            relations.push(Relation { name: query.name.clone(), fields });
+            relations.push(Relation { name: query.name.clone(), fields, is_windowed });
         }
         let mut planned_sinks = Vec::new();
         for (at, sink) in sinks.into_iter().enumerate() {
@@ -172,73 +160,15 @@ impl QueryJob {
     }
 
     /// Sources and queries that sinks read, also through others: a query reads what stands before it.
-    fn read(&self) -> BTreeSet<&str> {
+    pub(super) fn read(&self) -> BTreeSet<&str> {
         let mut read: BTreeSet<&str> = self.sinks.iter().map(|(sink, _)| sink.relation()).collect();
         for (plan, _) in self.plans.iter().rev() {
             if read.contains(plan.name.as_str()) {
-                read.insert(&plan.input);
+                read.extend(plan.pipeline.relations());
             }
         }
         read
     }
-
-    /// Builds the topology in `environment`; `sources` and `sinks` say where each of them is, in their order. What nobody reads is left
-    /// out.
-    pub(crate) fn build(self, environment: &Environment, sources: Vec<SourceSpec>, sinks: Vec<SinkSpec>) {
-        let mut builder = environment.builder();
-        let mut streams: BTreeMap<String, Stream> = BTreeMap::new();
-        let read = self.read();
-        for (source, spec) in self.sources.iter().zip(sources) {
-            if !read.contains(source.name.as_str()) {
-                continue;
-            }
-            streams.insert(source.name.clone(), scan(&mut builder, source, spec));
-        }
-        for (plan, options) in self.plans.iter().filter(|(plan, _)| read.contains(plan.name.as_str())) {
-            let mut stream = streams[&plan.input].clone();
-            let mut keyed = 0;
-            for step in &plan.steps {
-                stream = match step {
-                    Step::Calc(calc) => calc_stream(&mut builder, &stream, &plan.name, calc),
-                    keyed_step => {
-                        keyed += 1;
-                        let name = operator(&plan.name, keyed);
-                        let stream = keyed_stream(&mut builder, &stream, name, keyed_step, *options);
-                        if let Step::Aggregate(aggregate) = keyed_step
-                            && !aggregate.late.is_empty()
-                        {
-                            let late = Stream {
-                                side: Side::Late,
-                                names: names(&plan.late_fields),
-                                types: types(&plan.late_fields),
-                                ..stream.clone()
-                            };
-                            streams.insert(format!("{}{LATE}", plan.name), late);
-                        }
-                        stream
-                    }
-                };
-            }
-            streams.insert(plan.name.clone(), stream);
-        }
-        for ((sink, fields), spec) in self.sinks.into_iter().zip(sinks) {
-            let stream = &streams[&sink.from];
-            let (target, pool) = builder.add_sink(spec);
-            let (format, side) = (sink.format, stream.side);
-            let (names, types) = (names(&fields), types(&fields));
-            let tail = move |_: &str, _: &_| {
-                let encoder = RowEncoder::new(format.clone(), &names, &types)
-                    .expect("it was made when the job was planned");
-                Box::new(EncodeRows::new(encoder, side, Arc::clone(&pool))) as _
-            };
-            builder.add_tail(stream.slot, Box::new(tail), target);
-        }
-    }
-}
-
-/// The name that the state of a query's keyed step of this number, from 1, is saved under.
-fn operator(query: &str, number: usize) -> String {
-    if number == 1 { query.to_owned() } else { format!("{query}.{number}") }
 }
 
 fn sink_fields(
@@ -267,153 +197,4 @@ fn sink_fields(
         ))
         .help("take the query itself, or group by a window of event time")),
     }
-}
-
-fn names(fields: &[Field]) -> Vec<String> {
-    fields.iter().map(|field| field.name.clone()).collect()
-}
-
-fn types(fields: &[Field]) -> Vec<SqlType> {
-    fields.iter().map(|field| field.sql_type).collect()
-}
-
-/// Rows on their way through the topology.
-#[derive(Debug, Clone)]
-struct Stream {
-    slot: StageSlot,
-    side: Side,
-    time: StreamTime,
-    names: Vec<String>,
-    types: Vec<SqlType>,
-}
-
-impl Stream {
-    /// Renders its rows that are rejected.
-    fn encoder(&self) -> RowEncoder {
-        // Columns that are computed may have one text twice.
-        let names: Vec<String> = self
-            .names
-            .iter()
-            .enumerate()
-            .map(
-                |(at, name)| {
-                    if self.names[..at].contains(name) { format!("{name}#{at}") } else { name.clone() }
-                },
-            )
-            .collect();
-        RowEncoder::new(OutputFormat::Json, &names, &self.types)
-            .expect("there are as many names as types, and all differ")
-    }
-}
-
-fn scan(builder: &mut TopologyBuilder, source: &QuerySource, spec: SourceSpec) -> Stream {
-    let index = SourceIndex(u16::try_from(builder.add_source(spec)).expect("a job has few sources"));
-    let fields = source.schema.fields(&source.name);
-    let time = match &source.schema.watermark {
-        None => StreamTime::None,
-        Some(watermark) => {
-            let milliseconds = |ms: i64| Duration::from_millis(ms.cast_unsigned());
-            let strategy = WatermarkStrategy::bounded_out_of_orderness(milliseconds(watermark.delay_ms));
-            StreamTime::Assigned(match source.idle_ms {
-                None => strategy,
-                Some(idle) => strategy.with_idleness(milliseconds(idle)),
-            })
-        }
-    };
-    let shared = Arc::new(source.clone());
-    let head = move |_: &str, context: &_| {
-        let scan = Scan::new(index, Arc::clone(&shared), context)
-            .expect("its decoder was made when the job was planned");
-        Ok(Box::new(scan) as _)
-    };
-    let slot = builder.add_stage("scan", true, Box::new(head));
-    builder.name_stage(slot.stage, source.name.clone());
-    Stream { slot, side: Side::Results, time, names: names(&fields), types: types(&fields) }
-}
-
-fn calc_stream(builder: &mut TopologyBuilder, stream: &Stream, query: &str, calc: &Calc) -> Stream {
-    let shared = Arc::new(calc.clone());
-    let (input, query) = (stream.clone(), query.to_owned());
-    let middle = move |_: &str, context: &_| {
-        Box::new(CalcOperator::new(
-            &query,
-            Arc::clone(&shared),
-            input.side,
-            input.encoder(),
-            &input.types,
-            context,
-        )) as _
-    };
-    let slot = builder.add_middle(stream.slot, Box::new(middle));
-    let types = calc.project.iter().map(|column| column.sql_type).collect();
-    Stream { slot, side: Side::Results, time: stream.time, names: calc.names.clone(), types }
-}
-
-fn keyed_stream(
-    builder: &mut TopologyBuilder,
-    stream: &Stream,
-    name: String,
-    step: &Step,
-    options: QueryOptions,
-) -> Stream {
-    let ttl = options.state_ttl.map(StateTtl::new);
-    let input_types = stream.types.clone();
-    let (keys, types, names): (Vec<usize>, Vec<SqlType>, Vec<String>) = match step {
-        Step::Aggregate(step) => {
-            ((0..step.key_types.len()).collect(), step.output_types(), step.output_names())
-        }
-        Step::Over(step) => {
-            let results = step.calls.iter().map(|call| call.sql_type);
-            let texts = step.calls.iter().map(|call| call.text.clone());
-            let types = input_types.iter().copied().chain(results).collect();
-            (step.keys.clone(), types, stream.names.iter().cloned().chain(texts).collect())
-        }
-        Step::Calc(_) => panic!("a calc has no key"),
-    };
-    let slot = match step {
-        Step::Aggregate(step) => {
-            let step = Arc::new(step.clone());
-            match step.window {
-                None => keyed_stage(builder, stream, &name, keys, move || {
-                    ContinuousAggregate::new(Arc::clone(&step), ttl)
-                }),
-                Some(window) => {
-                    let late_types: Vec<SqlType> = step.late.iter().map(|at| input_types[*at]).collect();
-                    keyed_stage(builder, stream, &name, keys, move || {
-                        WindowAggregate::new(Arc::clone(&step), window, step.late.clone(), late_types.clone())
-                    })
-                }
-            }
-        }
-        Step::Over(step) => {
-            let step = Arc::new(step.clone());
-            keyed_stage(builder, stream, &name, keys, move || Over::new(Arc::clone(&step), &input_types, ttl))
-        }
-        Step::Calc(_) => panic!("a calc has no key"),
-    };
-    let time = if stream.time == StreamTime::None { StreamTime::None } else { StreamTime::Stage };
-    Stream { slot, side: Side::Results, time, names, types }
-}
-
-fn keyed_stage<F: KeyedRowFunction + 'static>(
-    builder: &mut TopologyBuilder,
-    stream: &Stream,
-    name: &str,
-    keys: Vec<usize>,
-    function: impl Fn() -> F + Send + Sync + 'static,
-) -> StageSlot {
-    let pool: Arc<PartPool<Box<KeyedRowsPart>>> = Arc::new(PartPool::default());
-    let (head_pool, input, time) = (Arc::clone(&pool), stream.clone(), stream.time);
-    let head = move |name: &str, context: &_| {
-        let head = KeyedRows::open(name, function(), input.encoder(), time, context, Arc::clone(&head_pool))?;
-        Ok(Box::new(head) as _)
-    };
-    let slot = builder.add_stage("query", false, Box::new(head));
-    builder.name_stage(slot.stage, name.to_owned());
-    let types = stream.types.clone();
-    let tail = move |name: &str, context: &_| {
-        Box::new(ToKeys::new(name, keys.clone(), types.clone(), context, Arc::clone(&pool))) as _
-    };
-    builder.add_tail(stream.slot, Box::new(tail), Target::Stage { stage: slot.stage, stream: 0 });
-    slot
 }

@@ -14,15 +14,25 @@ fn source(schema: &str, format: Format) -> QuerySource {
 }
 
 /// Runs `sql` over `lines`, some of them a batch, and returns its rows as JSON, and what was rejected.
-fn run(
+pub(super) fn run(
     source: QuerySource,
     sql: &str,
     lines: &[&str],
     batch: usize,
     parallelism: usize,
 ) -> (Vec<String>, JobReport) {
+    run_with((source, sql, QueryOptions::default()), lines, (0, batch), parallelism)
+}
+
+/// The same with what the query is told; the clock begins at `start_ms` and takes a second for each batch.
+pub(super) fn run_with(
+    (source, sql, options): (QuerySource, &str, QueryOptions),
+    lines: &[&str],
+    (start_ms, batch): (i64, usize),
+    parallelism: usize,
+) -> (Vec<String>, JobReport) {
     let collected = Collected::new();
-    let query = QueryText { name: "q".to_owned(), sql: sql.to_owned(), options: QueryOptions::default() };
+    let query = QueryText { name: "q".to_owned(), sql: sql.to_owned(), options };
     let sink = QuerySink { from: "q".to_owned(), format: OutputFormat::Json };
     let job =
         QueryJob::plan(vec![source], &[query], vec![sink]).unwrap_or_else(|errors| panic!("{errors:?}"));
@@ -32,7 +42,7 @@ fn run(
         .chunks(batch)
         .enumerate()
         .map(|(at, lines)| RecordedBatch {
-            stamp_ms: 1_000 * at as i64,
+            stamp_ms: start_ms + 1_000 * at as i64,
             lines: lines.iter().map(|line| (*line).to_owned()).collect(),
         })
         .collect();
@@ -95,6 +105,94 @@ fn tumbling_windows_give_their_aggregates_when_the_watermark_has_passed_them() {
             .map(|(_, count)| count)
             .sum();
         assert_eq!(late, 1);
+    }
+}
+
+/// The clock of `fast` is ten minutes ahead, that of `slow` ten minutes behind.
+#[test]
+fn with_watermarks_of_key_groups_a_wrong_clock_is_its_own_affair() {
+    let schema = "k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND";
+    let sql = "SELECT k, window_end AS e, COUNT(*) AS n \
+               FROM TABLE(TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '10' SECOND)) \
+               GROUP BY k, window_start, window_end";
+    let lines: Vec<String> = (0..30)
+        .flat_map(|second| {
+            [("right", 0), ("fast", 600_000), ("slow", -600_000)]
+                .map(|(k, ahead)| format!(r#"{{"k":"{k}","ts":{}}}"#, 1_000_000 + 1_000 * second + ahead))
+        })
+        .chain([END_OF_INPUT.to_owned()])
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    for (watermark_per, parallelism) in
+        [(WatermarkPer::Source, 1), (WatermarkPer::KeyGroup, 1), (WatermarkPer::KeyGroup, 3)]
+    {
+        let source = QuerySource { is_file: true, ..source(schema, Format::Json) };
+        let options = QueryOptions { watermark_per, ..QueryOptions::default() };
+        let (rows, report) = run_with((source, sql, options), &lines, (0, 3), parallelism);
+        let late: u64 = report.rejected.values().sum();
+        if watermark_per == WatermarkPer::Source {
+            assert!(late > 50, "{late} of 60: the fast clock has closed their windows");
+            continue;
+        }
+        assert_eq!(late, 0);
+        for key in ["right", "fast", "slow"] {
+            let counts: Vec<&str> = rows
+                .iter()
+                .filter(|row| row.contains(&format!("\"{key}\"")))
+                .map(|row| row.rsplit_once(":").unwrap().1)
+                .collect();
+            assert_eq!(counts, ["10}", "10}", "10}"], "{key}: {rows:?}");
+        }
+    }
+}
+
+#[test]
+fn what_watermarks_of_key_groups_cannot_be_had_for_is_refused() {
+    let schema = "k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' SECOND, pt AS PROCTIME()";
+    let options = QueryOptions { watermark_per: WatermarkPer::KeyGroup, ..QueryOptions::default() };
+    let windows = "SELECT k, TUMBLE_ROWTIME(ts, INTERVAL '1' SECOND) AS t FROM readings \
+                   GROUP BY k, TUMBLE(ts, INTERVAL '1' SECOND)";
+    let of_results = "SELECT k, COUNT(*) AS n FROM q GROUP BY k, TUMBLE(t, INTERVAL '1' MINUTE)";
+    let refusal = |queries: &[(&str, &str, QueryOptions)]| {
+        let query = |(name, sql, options): &(&str, &str, QueryOptions)| QueryText {
+            name: (*name).to_owned(),
+            sql: (*sql).to_owned(),
+            options: *options,
+        };
+        let queries: Vec<QueryText> = queries.iter().map(query).collect();
+        let from = queries.last().unwrap().name.clone();
+        let sinks = vec![QuerySink { from, format: OutputFormat::Json }];
+        match QueryJob::plan(vec![source(schema, Format::Json)], &queries, sinks) {
+            Ok(_) => "nothing".to_owned(),
+            Err(errors) => errors[0].1.message.clone(),
+        }
+    };
+    let plain = QueryOptions::default();
+    assert_eq!(refusal(&[("q", windows, options)]), "nothing");
+    assert_eq!(refusal(&[("q", windows, plain), ("r", of_results, plain)]), "nothing");
+    assert!(refusal(&[("q", windows, plain), ("r", of_results, options)]).contains("results of windows"));
+    assert!(refusal(&[("q", windows, options), ("r", of_results, plain)]).contains("neither event time"));
+    for no_event_window in [
+        "SELECT k FROM readings",
+        "SELECT k, COUNT(*) AS n FROM readings GROUP BY k, TUMBLE(pt, INTERVAL '1' SECOND)",
+    ] {
+        assert!(refusal(&[("q", no_event_window, options)]).contains("no window of event time"));
+    }
+}
+
+#[test]
+fn a_row_that_is_far_ahead_of_the_clock_is_rejected_unless_the_clock_was_never_set() {
+    let schema = "k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts";
+    let lines = [r#"{"k":"a","ts":"2026-01-01T12:00:00Z"}"#, r#"{"k":"b","ts":"2026-01-01T09:00:00Z"}"#];
+    for (clock, expected) in
+        [("2026-01-01T11:30:00Z", 0), ("2026-01-01T10:30:00Z", 1), ("1970-01-01T00:00:07Z", 0)]
+    {
+        let start_ms = clock.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+        let source = QuerySource { max_ahead_ms: Some(3_600_000), ..source(schema, Format::Json) };
+        let job = (source, "SELECT k FROM readings", QueryOptions::default());
+        let (rows, report) = run_with(job, &lines, (start_ms, 2), 1);
+        let ahead: u64 = report.rejected.values().sum();
+        assert_eq!((ahead, rows.len() as u64), (expected, 2 - expected), "{clock}");
     }
 }
 
@@ -176,7 +274,7 @@ fn late_rows_go_to_their_sink() {
     let schema = "k STRING, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts";
     let (results, late) = (Collected::new(), Collected::new());
     let sql = "SELECT k, SUM(v) AS s FROM readings GROUP BY k, TUMBLE(ts, INTERVAL '1' SECOND)";
-    let options = QueryOptions { allowed_lateness: Duration::from_secs(1), state_ttl: None };
+    let options = QueryOptions { allowed_lateness: Duration::from_secs(1), ..QueryOptions::default() };
     let query = QueryText { name: "q".to_owned(), sql: sql.to_owned(), options };
     let sink = |from: &str| QuerySink { from: from.to_owned(), format: OutputFormat::Json };
     let sinks = vec![sink("q"), sink("q.late")];

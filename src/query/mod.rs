@@ -14,16 +14,21 @@ mod aggregate;
 mod column;
 mod datum;
 mod error;
+mod explain;
 mod expression;
 mod field;
 mod format;
 mod function;
+#[cfg(test)]
+mod golden_tests;
 mod group_key;
 mod group_window;
 mod interval;
 mod job;
 #[cfg(test)]
 mod job_tests;
+#[cfg(test)]
+mod key_group_tests;
 mod literal;
 mod operator;
 #[cfg(test)]
@@ -38,7 +43,12 @@ mod source;
 mod sql_type;
 mod text;
 mod timestamp;
+mod topology;
 mod typed;
+mod union;
+#[cfg(test)]
+mod union_tests;
+mod unsupported;
 mod uses;
 mod vector;
 mod windows;
@@ -46,6 +56,7 @@ mod windows;
 pub(crate) use error::QueryError;
 pub(crate) use format::{CsvFormat, FieldPath, Format, OutputFormat, TimestampUnit};
 pub(crate) use job::{JobPart, QueryJob, QueryOptions, QuerySink, QueryText};
+pub(crate) use plan::WatermarkPer;
 pub(crate) use schema::Schema;
 pub(crate) use source::QuerySource;
 

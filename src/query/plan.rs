@@ -1,4 +1,4 @@
-//! Plans: a query as a row of steps over one relation.
+//! Plans: a query as a row of steps over one relation, or over the rows of several pipelines.
 //!
 //! ```text
 //! Calc        filter, then project: no state, any subtask
@@ -17,13 +17,58 @@ use super::sql_type::SqlType;
 #[derive(Debug, Clone)]
 pub(crate) struct QueryPlan {
     pub(crate) name: String,
-    /// The source or query it reads.
-    pub(crate) input: String,
-    pub(crate) steps: Vec<Step>,
+    pub(crate) pipeline: Pipeline,
+    /// Its rows are, or come from, results of windows of event time.
+    pub(crate) is_windowed: bool,
     /// The columns of its results.
     pub(crate) fields: Vec<Field>,
     /// The columns of rows that came too late for its windows; empty where they are not kept.
     pub(crate) late_fields: Vec<Field>,
+}
+
+/// Steps over what they read.
+#[derive(Debug, Clone)]
+pub(crate) struct Pipeline {
+    pub(crate) input: Input,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What a pipeline reads.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// A source or a query.
+    Relation(String),
+    /// The rows of all of them, which have columns of the same types.
+    Union(Vec<Pipeline>),
+}
+
+impl Pipeline {
+    /// The sources and queries it reads.
+    pub(crate) fn relations(&self) -> Vec<&str> {
+        match &self.input {
+            Input::Relation(name) => vec![name],
+            Input::Union(branches) => branches.iter().flat_map(Self::relations).collect(),
+        }
+    }
+
+    /// Whether there is a step that `is_wanted`, also before a union.
+    pub(crate) fn has_step(&self, is_wanted: fn(&Step) -> bool) -> bool {
+        let is_before = match &self.input {
+            Input::Relation(_) => false,
+            Input::Union(branches) => branches.iter().any(|branch| branch.has_step(is_wanted)),
+        };
+        is_before || self.steps.iter().any(is_wanted)
+    }
+}
+
+/// Whose rows a watermark is made from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum WatermarkPer {
+    /// All of the source's: one watermark for all keys.
+    #[default]
+    Source,
+    /// Those of the keys of a key group: one for each.
+    KeyGroup,
 }
 
 /// One step; its rows are the next one's.
@@ -71,6 +116,8 @@ pub(crate) struct AggregateCall {
 pub(crate) struct Window {
     pub(crate) kind: WindowKind,
     pub(crate) is_event_time: bool,
+    /// What closes it, of event time.
+    pub(crate) watermark_per: WatermarkPer,
     /// How long behind its end a window still takes rows.
     pub(crate) lateness_ms: i64,
 }
@@ -184,7 +231,7 @@ impl OverStep {
     }
 }
 
-fn typed(texts: &[String], types: &[SqlType]) -> String {
+pub(super) fn typed(texts: &[String], types: &[SqlType]) -> String {
     let parts: Vec<String> =
         texts.iter().zip(types).map(|(text, sql_type)| format!("{text} {sql_type}")).collect();
     parts.join(", ")
@@ -193,7 +240,11 @@ fn typed(texts: &[String], types: &[SqlType]) -> String {
 impl Window {
     /// In words.
     pub(crate) fn describe(&self) -> String {
-        let time = if self.is_event_time { "event time" } else { "processing time" };
+        let time = match (self.is_event_time, self.watermark_per) {
+            (false, _) => "processing time",
+            (true, WatermarkPer::Source) => "event time",
+            (true, WatermarkPer::KeyGroup) => "the event time of each key group",
+        };
         let seconds = |ms: i64| format!("{} s", ms as f64 / 1_000.0);
         match self.kind {
             WindowKind::Tumble { size_ms, offset_ms: 0 } => {
@@ -209,64 +260,4 @@ impl Window {
             WindowKind::Count { rows } => format!("windows of {rows} rows"),
         }
     }
-}
-
-impl QueryPlan {
-    /// The plan for people: a step a line, with types, key and state.
-    pub(crate) fn explain(&self) -> String {
-        let mut text = format!("query {}\n  reads {}\n", self.name, self.input);
-        for step in &self.steps {
-            match step {
-                Step::Calc(calc) => {
-                    if let Some(filter) = &calc.filter {
-                        writeln!(text, "  filter {}", filter.text).expect("a string takes all");
-                    }
-                    let columns: Vec<String> = calc
-                        .project
-                        .iter()
-                        .zip(&calc.names)
-                        .map(|(column, name)| match &column.text {
-                            text if text == name => format!("{name} {}", column.sql_type),
-                            text => format!("{name} {} = {text}", column.sql_type),
-                        })
-                        .collect();
-                    writeln!(text, "  project {}", columns.join(", ")).expect("a string takes all");
-                }
-                Step::Aggregate(step) => {
-                    let kind = step
-                        .window
-                        .map_or("aggregate, one result a row".to_owned(), |window| window.describe());
-                    writeln!(text, "  {kind}").expect("a string takes all");
-                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types))
-                        .expect("a string takes all");
-                    for call in &step.calls {
-                        let returns = call.aggregate.returns();
-                        writeln!(text, "    state  {} gives {returns}", call.text)
-                            .expect("a string takes all");
-                    }
-                    if let Some(window) = step.window.filter(|window| window.lateness_ms > 0) {
-                        writeln!(text, "    takes rows up to {} ms late", window.lateness_ms)
-                            .expect("a string takes all");
-                    }
-                }
-                Step::Over(step) => {
-                    writeln!(text, "  each row with what was before it").expect("a string takes all");
-                    writeln!(text, "    key    {}", key(&step.key_texts, &step.key_types))
-                        .expect("a string takes all");
-                    for call in &step.calls {
-                        writeln!(text, "    state  {} gives {}", call.text, call.sql_type)
-                            .expect("a string takes all");
-                    }
-                }
-            }
-        }
-        let columns: Vec<String> =
-            self.fields.iter().map(|field| format!("{} {}", field.name, field.sql_type)).collect();
-        writeln!(text, "  gives {}", columns.join(", ")).expect("a string takes all");
-        text
-    }
-}
-
-fn key(texts: &[String], types: &[SqlType]) -> String {
-    if texts.is_empty() { "none: all rows together".to_owned() } else { typed(texts, types) }
 }

@@ -6,19 +6,22 @@
 use std::cell::RefCell;
 
 use sqlparser::ast::{
-    Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    Spanned, TableAlias, TableFactor,
+    Expr, Function, GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, Spanned,
+    TableAlias, TableFactor,
 };
 
 use super::error::{QueryError, SqlText, nearest};
-use super::expression::Expression;
+use super::expression::{Expression, Node};
 use super::field::{Field, TimeAttribute};
 use super::group_window::{self, GroupWindow};
-use super::plan::{AggregateStep, Calc, OverStep, QueryPlan, Step, WINDOW_COLUMNS, Window};
+use super::plan::{
+    AggregateStep, Calc, Input, OverStep, Pipeline, QueryPlan, Step, WINDOW_COLUMNS, WatermarkPer, Window,
+};
 use super::planned_calls::{AfterAggregate, AfterOver, Prepared};
 use super::resolve::{NoBindings, Scope};
 use super::sql_type::SqlType;
 use super::text;
+use super::unsupported::{clause_of_query, clause_of_select};
 use super::uses::Uses;
 
 /// Columns a query may give.
@@ -32,6 +35,8 @@ pub(crate) struct Relation {
     pub(crate) name: String,
     /// None of a query that was refused.
     pub(crate) fields: Option<Vec<Field>>,
+    /// Its rows are, or come from, results of windows of event time.
+    pub(crate) is_windowed: bool,
 }
 
 /// Plans the query `name`, which is the text `sql`.
@@ -47,17 +52,22 @@ pub(crate) fn plan(
     let query = text::parse_query(sql)?;
     let planner = Planner { text: SqlText(sql), relations, options };
     let planned = planner.query(&query, 0)?;
-    if options.lateness_ms > 0 && !planned.steps.iter().any(is_event_window) {
+    let has_event_window = planned.pipeline.has_step(is_event_window);
+    if options.lateness_ms > 0 && !has_event_window {
         return Err(QueryError::new("there is no window of event time that rows could be late for")
             .help("leave out allowed-lateness and what reads the late rows, or group by a window"));
+    }
+    if options.watermark_per == WatermarkPer::KeyGroup && !has_event_window {
+        return Err(QueryError::new("there is no window of event time that a key group could close")
+            .help("leave out watermark-per, or group by a window"));
     }
     let named = |fields: Vec<Field>| {
         fields.into_iter().map(|field| Field { relation: name.to_owned(), ..field }).collect()
     };
     Ok(QueryPlan {
         name: name.to_owned(),
-        input: planned.input,
-        steps: planned.steps,
+        pipeline: planned.pipeline,
+        is_windowed: planned.is_windowed,
         fields: named(planned.fields),
         late_fields: named(planned.late_fields),
     })
@@ -74,22 +84,34 @@ pub(crate) struct PlanOptions {
     pub(crate) lateness_ms: i64,
     /// Somebody reads the rows that come later.
     pub(crate) keeps_late: bool,
+    /// Whose rows close a window.
+    pub(crate) watermark_per: WatermarkPer,
 }
 
-struct Planner<'a> {
-    text: SqlText<'a>,
+pub(super) struct Planner<'a> {
+    pub(super) text: SqlText<'a>,
     relations: &'a [Relation],
     options: PlanOptions,
 }
 
 /// What a relation comes from.
-struct Planned {
-    input: String,
-    steps: Vec<Step>,
-    fields: Vec<Field>,
-    late_fields: Vec<Field>,
+pub(super) struct Planned {
+    pub(super) pipeline: Pipeline,
+    pub(super) fields: Vec<Field>,
+    pub(super) late_fields: Vec<Field>,
     /// The window of a window function in FROM.
-    window: Option<GroupWindow>,
+    pub(super) window: Option<GroupWindow>,
+    /// Its rows are, or come from, results of windows of event time.
+    pub(super) is_windowed: bool,
+}
+
+impl Planned {
+    /// What comes of it behind further steps, with these columns.
+    fn then(self, steps: impl IntoIterator<Item = Step>, fields: Vec<Field>) -> Self {
+        let mut pipeline = self.pipeline;
+        pipeline.steps.extend(steps);
+        Self { pipeline, fields, late_fields: Vec::new(), window: None, is_windowed: self.is_windowed }
+    }
 }
 
 impl Planner<'_> {
@@ -100,43 +122,19 @@ impl Planner<'_> {
         }
     }
 
-    fn refuse(&self, node: &impl Spanned, message: impl Into<String>, help: &str) -> QueryError {
+    pub(super) fn refuse(&self, node: &impl Spanned, message: impl Into<String>, help: &str) -> QueryError {
         QueryError::new(message).at(self.text.range(node.span())).help(help)
     }
 
-    fn query(&self, query: &Query, depth: usize) -> Result<Planned, QueryError> {
+    pub(super) fn query(&self, query: &Query, depth: usize) -> Result<Planned, QueryError> {
         if depth > DEPTH_MAX {
             return Err(QueryError::new(format!("more than {DEPTH_MAX} SELECTs are nested")));
         }
-        if let Some(with) = &query.with {
-            return Err(self.refuse(
-                with,
-                "WITH is not supported",
-                "make it a [[query]] of its own and read that by its name",
-            ));
+        if let Some((span, clause, help)) = clause_of_query(query) {
+            let error = QueryError::new(format!("{clause} is not supported"));
+            return Err(error.at(self.text.range(span)).help(help));
         }
-        if let Some(order_by) = &query.order_by {
-            let help =
-                "results leave in the order of their rows; a stream has no end at which it could be sorted";
-            return Err(self.refuse(order_by, "ORDER BY is not supported", help));
-        }
-        if query.limit_clause.is_some() || query.fetch.is_some() {
-            return Err(self.refuse(
-                query,
-                "LIMIT is not supported",
-                "a stream does not end; filter with WHERE instead",
-            ));
-        }
-        match query.body.as_ref() {
-            SetExpr::Select(select) => self.select(select, depth),
-            SetExpr::Query(inner) => self.query(inner, depth + 1),
-            SetExpr::SetOperation { op, .. } => Err(self.refuse(
-                query,
-                format!("{op} is not supported"),
-                "write a [[query]] for each side; a sink can be named by several",
-            )),
-            other => Err(self.refuse(query, format!("{other} is not a SELECT"), "a query is one SELECT")),
-        }
+        self.set(&query.body, depth)
     }
 
     fn from(&self, select: &Select, depth: usize) -> Result<Planned, QueryError> {
@@ -184,13 +182,9 @@ impl Planner<'_> {
         if let Some(alias) = alias {
             fields.iter_mut().for_each(|field| alias.name.value.clone_into(&mut field.relation));
         }
-        Ok(Planned {
-            input: relation.name.clone(),
-            steps: Vec::new(),
-            fields,
-            late_fields: Vec::new(),
-            window: None,
-        })
+        let pipeline = Pipeline { input: Input::Relation(relation.name.clone()), steps: Vec::new() };
+        let is_windowed = relation.is_windowed;
+        Ok(Planned { pipeline, fields, late_fields: Vec::new(), window: None, is_windowed })
     }
 
     fn window_function(&self, call: &Function, alias: Option<&TableAlias>) -> Result<Planned, QueryError> {
@@ -208,8 +202,10 @@ impl Planner<'_> {
         Ok(planned)
     }
 
-    fn select(&self, select: &Select, depth: usize) -> Result<Planned, QueryError> {
-        self.check(select)?;
+    pub(super) fn select(&self, select: &Select, depth: usize) -> Result<Planned, QueryError> {
+        if let Some((clause, help)) = clause_of_select(select) {
+            return Err(self.refuse(select, format!("{clause} is not supported"), help));
+        }
         let from = self.from(select, depth)?;
         let scope = Scope { text: self.text, fields: &from.fields, bindings: &NoBindings };
         let filter = match &select.selection {
@@ -249,40 +245,7 @@ impl Planner<'_> {
         }
         let (project, names) = self.items(select, &scope, &from.fields)?;
         let fields = given(&project, &names, &from.fields);
-        let mut steps = from.steps;
-        steps.push(Step::Calc(Calc { filter, project, names }));
-        Ok(Planned { input: from.input, steps, fields, late_fields: Vec::new(), window: None })
-    }
-
-    /// Refuses the clauses there are not.
-    fn check(&self, select: &Select) -> Result<(), QueryError> {
-        let unsupported = [
-            (
-                select.distinct.is_some(),
-                "DISTINCT",
-                "keep the first row of a key with ROW_NUMBER() OVER (PARTITION BY key ORDER BY time) and WHERE … = 1 around it",
-            ),
-            (select.top.is_some(), "TOP", "a stream does not end; filter with WHERE instead"),
-            (select.into.is_some(), "INTO", "a [[sink]] names the query it takes"),
-            (!select.lateral_views.is_empty(), "LATERAL VIEW", "docs/sql.md lists what there is"),
-            (
-                select.qualify.is_some(),
-                "QUALIFY",
-                "put the query in FROM of another and filter there with WHERE",
-            ),
-            (!select.named_window.is_empty(), "WINDOW", "write the OVER clause out"),
-            (
-                !select.sort_by.is_empty()
-                    || !select.cluster_by.is_empty()
-                    || !select.distribute_by.is_empty(),
-                "SORT BY",
-                "GROUP BY and PARTITION BY choose the key",
-            ),
-        ];
-        match unsupported.into_iter().find(|(is_there, ..)| *is_there) {
-            Some((_, clause, help)) => Err(self.refuse(select, format!("{clause} is not supported"), help)),
-            None => Ok(()),
-        }
+        Ok(from.then([Step::Calc(Calc { filter, project, names })], fields))
     }
 
     /// Which kinds of functions the SELECT list and HAVING use.
@@ -396,11 +359,16 @@ impl Planner<'_> {
                 "add both to the GROUP BY: then each window is a group",
             ));
         }
-        let window = window.or(from.window).map(|window| Window {
-            kind: window.kind,
-            is_event_time: window.is_event_time,
-            lateness_ms: if window.is_event_time { self.options.lateness_ms } else { 0 },
-        });
+        let window = window.or(from.window).map(|window| self.window(window));
+        let is_event_window = window.is_some_and(|window| window.is_event_time);
+        let is_by_group = is_event_window && self.options.watermark_per == WatermarkPer::KeyGroup;
+        if is_by_group && from.is_windowed {
+            return Err(self.refuse(
+                select,
+                "these rows are results of windows, whose key groups have no event time of their own",
+                "leave out watermark-per here; give it to the query that groups the readings",
+            ));
+        }
         let key_types: Vec<SqlType> = keys.iter().map(|(_, key)| key.sql_type).collect();
         let key_texts: Vec<String> = keys.iter().map(|(_, key)| key.text.clone()).collect();
         let prepared = RefCell::new(Prepared::of(keys.iter().map(|(_, key)| key.clone())));
@@ -416,22 +384,25 @@ impl Planner<'_> {
             keys.iter().map(|(_, key)| Field::new("", &key.text, key.sql_type)).collect();
         for name in WINDOW_COLUMNS.iter().take(window.map_or(0, |window| window.kind.column_count())) {
             let mut field = Field::new("", name, SqlType::Timestamp);
-            if *name == WINDOW_COLUMNS[2] && window.is_some_and(|window| window.is_event_time) {
+            // Of key groups there is no one watermark that what reads the results could go by.
+            if *name == WINDOW_COLUMNS[2] && is_event_window && !is_by_group {
                 field.time = TimeAttribute::Event;
             }
             given_fields.push(field);
         }
         given_fields.extend(calls.iter().map(|call| Field::new("", &call.text, call.aggregate.returns())));
         let mut prepared = prepared.into_inner();
-        let keeps_late = self.options.keeps_late && window.is_some_and(|window| window.is_event_time);
+        let keeps_late = self.options.keeps_late && is_event_window;
         let late_fields = if keeps_late { from.fields.clone() } else { Vec::new() };
         let late = prepared.columns_of(&late_fields);
-        let mut steps = from.steps;
-        steps.push(Step::Calc(prepared.into_calc(filter)));
-        steps.push(Step::Aggregate(AggregateStep { key_types, key_texts, calls, window, late }));
         let fields = given(&project, &names, &given_fields);
-        steps.push(Step::Calc(Calc { filter: having, project, names }));
-        Ok(Planned { input: from.input, steps, fields, late_fields, window: None })
+        let steps = [
+            Step::Calc(prepared.into_calc(filter)),
+            Step::Aggregate(AggregateStep { key_types, key_texts, calls, window, late }),
+            Step::Calc(Calc { filter: having, project, names }),
+        ];
+        let is_windowed = from.is_windowed || is_event_window;
+        Ok(Planned { late_fields, is_windowed, ..from.then(steps, fields) })
     }
 
     fn over(
@@ -454,12 +425,21 @@ impl Planner<'_> {
         project.iter_mut().for_each(|expression| AfterOver::shift_results(expression, width));
         let key_types = keys.iter().map(|key| prepared.sql_type(*key)).collect();
         let key_texts = keys.iter().map(|key| prepared.text(*key)).collect();
-        let mut steps = from.steps;
-        steps.push(Step::Calc(prepared.into_calc(filter)));
-        steps.push(Step::Over(OverStep { keys, key_types, key_texts, calls }));
         let fields = given(&project, &names, &from.fields);
-        steps.push(Step::Calc(Calc { filter: None, project, names }));
-        Ok(Planned { input: from.input, steps, fields, late_fields: Vec::new(), window: None })
+        let steps = [
+            Step::Calc(prepared.into_calc(filter)),
+            Step::Over(OverStep { keys, key_types, key_texts, calls }),
+            Step::Calc(Calc { filter: None, project, names }),
+        ];
+        Ok(from.then(steps, fields))
+    }
+
+    /// The window to group by, as the query is told.
+    fn window(&self, window: GroupWindow) -> Window {
+        let GroupWindow { kind, is_event_time } = window;
+        let PlanOptions { lateness_ms, watermark_per, .. } =
+            if is_event_time { self.options } else { PlanOptions::default() };
+        Window { kind, is_event_time, watermark_per, lateness_ms }
     }
 }
 
@@ -468,7 +448,11 @@ fn given(project: &[Expression], names: &[String], input: &[Field]) -> Vec<Field
     let field = |(expression, name): (&Expression, &String)| {
         let source = expression.as_column().and_then(|column| input.get(column));
         Field {
-            time: source.map_or(TimeAttribute::None, |field| field.time),
+            time: match (&expression.node, source) {
+                (Node::ProcessingTime, _) => TimeAttribute::Processing,
+                (_, Some(field)) => field.time,
+                (_, None) => TimeAttribute::None,
+            },
             ..Field::new("", name, expression.sql_type)
         }
     };

@@ -126,6 +126,10 @@ impl Scope<'_> {
                 let like = boolean(node, text.clone());
                 Ok(if *negated { boolean(Node::Not(Box::new(like)), text) } else { like })
             }
+            Expr::RLike { negated, expr, pattern, .. } => {
+                let found = self.call("REGEXP", &[expr, pattern], text.clone())?;
+                Ok(if *negated { boolean(Node::Not(Box::new(found)), text) } else { found })
+            }
             Expr::Case { operand, conditions, else_result, .. } => {
                 self.case(operand.as_deref(), conditions, else_result.as_deref(), text)
             }

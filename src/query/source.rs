@@ -6,6 +6,9 @@ use super::format::{Decoder, FieldPath, FieldSpec, Format, TimestampUnit};
 use super::schema::{Origin, Schema, SchemaColumn};
 use super::sql_type::SqlType;
 
+/// A clock that stands before this was never set: 2025-01-01 00:00:00 UTC, in milliseconds.
+const CLOCK_SET_MS: i64 = 1_735_689_600_000;
+
 /// A source of rows.
 #[derive(Debug, Clone)]
 pub(crate) struct QuerySource {
@@ -90,6 +93,15 @@ impl QuerySource {
             _ => None,
         });
         times.max()
+    }
+
+    /// The latest event time a row may have when the clock says `now`. A clock that was never set says nothing about rows: a board
+    /// without a battery for it begins in 1970.
+    pub(crate) fn latest(&self, now: i64) -> i64 {
+        match self.max_ahead_ms {
+            Some(ahead) if now >= CLOCK_SET_MS => now.saturating_add(ahead),
+            _ => i64::MAX,
+        }
     }
 
     /// A decoder of its frames.

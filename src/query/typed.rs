@@ -4,7 +4,7 @@ use super::datum::Datum;
 use super::error::QueryError;
 use super::expression::{Expression, Node};
 use super::function::arithmetic::{ArithmeticOp, binary};
-use super::function::{self, ScalarFunction, TimeUnit, check_date_format};
+use super::function::{self, ScalarFunction, TimeUnit, check_date_format, check_pattern};
 use super::literal::NULL;
 use super::row_batch::RowBatch;
 use super::sql_type::SqlType;
@@ -160,6 +160,19 @@ pub(super) fn apply(
     {
         check_date_format(pattern)
             .map_err(|message| QueryError::new(message).help("write the pattern as 'yyyy-MM-dd HH:mm:ss'"))?;
+    }
+    if function.name.starts_with("REGEXP") {
+        let help = "write the pattern as '^[a-z]+-[0-9]+$'; docs/sql.md says what there is";
+        match &arguments[1] {
+            Expression { node: Node::Literal(Datum::String(pattern)), .. } => {
+                check_pattern(pattern).map_err(|message| QueryError::new(message).help(help))?;
+            }
+            pattern if is_untyped_null(pattern) => {}
+            pattern => {
+                let message = format!("{} asks for a literal where {} is", function.name, pattern.text);
+                return Err(QueryError::new(message).help(help));
+            }
+        }
     }
     let arguments = arguments
         .into_iter()

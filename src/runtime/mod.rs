@@ -76,6 +76,8 @@ pub(crate) use control::{ControlError, SOCKET_NAME, ask_for_savepoint};
 pub use error::JobError;
 pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
+#[cfg(test)]
+pub(crate) use job::run_on;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
 pub(crate) use memory::MEMORY_MIN;
 pub use remote::RemoteSettings;

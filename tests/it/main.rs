@@ -66,6 +66,7 @@ mod a_second_signal_ends_a_stuck_process;
 mod a_sequence_in_the_payload_makes_results_exact;
 mod a_server_that_comes_back_is_read_on;
 mod a_shared_subscription_gives_each_message_to_one;
+mod a_silent_key_group_closes_its_windows;
 #[cfg(feature = "remotes")]
 mod a_slow_link_does_not_slow_the_intake;
 mod a_small_change_sends_few_bytes;
@@ -76,6 +77,7 @@ mod a_topic_filter_the_broker_refuses_is_said;
 mod a_topic_that_is_not_utf8_harms_nothing;
 mod a_union_waits_for_its_slowest_stream;
 mod a_wall_clock_that_jumps_never_takes_stamps_back;
+mod a_wrong_clock_is_its_own_affair;
 mod an_acknowledged_mqtt_message_is_counted_once_whatever_breaks;
 mod an_mqtt_frame_knows_its_message;
 #[cfg(feature = "remotes")]

@@ -36,7 +36,7 @@ mod values;
 
 pub(crate) use document::Located;
 pub(crate) use file::load_job;
-pub(crate) use query::QueryConfig;
+pub(crate) use query::{QueryConfig, WatermarkPer};
 pub(crate) use sink::{Branch, SinkConnector, SinkFormat};
 pub(crate) use source::{SourceConfig, SourceConnector, SourceFormat, TimestampUnit};
 pub(crate) use template::{Template, TemplatePart};

@@ -77,6 +77,8 @@ const LINE_BYTES_LIMIT: u64 = 16 << 20;
 const LINE_BYTES_MAX_DEFAULT: usize = 64 << 10;
 /// Readings a second that can be simulated.
 const READINGS_PER_SECOND_LIMIT: u64 = 10_000_000;
+/// How far event time may be ahead of the clock unless told otherwise.
+const AHEAD_MAX_DEFAULT: Duration = Duration::from_secs(3_600);
 /// Columns that can have a path.
 const PATHS_MAX: usize = 1024;
 
@@ -93,7 +95,7 @@ pub(crate) struct SourceConfig {
     pub(crate) paths: Vec<(Located<String>, Located<String>)>,
     /// What a number in a TIMESTAMP column counts.
     pub(crate) timestamp_unit: TimestampUnit,
-    /// Readings whose event time is further ahead of the clock are put aside; `None`: never.
+    /// Readings whose event time is further ahead of the clock are put aside; `None`: none are.
     pub(crate) max_ahead: Option<Duration>,
     /// After this long without a reading the source does not hold back event time any more; `None`: it always does.
     pub(crate) idle_timeout: Option<Duration>,
@@ -192,7 +194,7 @@ pub(super) fn source(section: &mut Section<'_>) -> Option<SourceConfig> {
         ("ns", TimestampUnit::Nanoseconds),
     ];
     let timestamp_unit = section.choice("timestamp-unit", &units);
-    let max_ahead = section.duration("max-ahead", Duration::from_millis(1));
+    let max_ahead = max_ahead(section);
     let idle_timeout = section.duration("idle-timeout", Duration::from_millis(1));
     Some(SourceConfig {
         name: name?,
@@ -204,6 +206,15 @@ pub(super) fn source(section: &mut Section<'_>) -> Option<SourceConfig> {
         max_ahead,
         idle_timeout,
     })
+}
+
+/// A duration, or `"off"`.
+fn max_ahead(section: &Section<'_>) -> Option<Duration> {
+    match section.string_as("max-ahead", "a duration or \"off\"", "\"1h\"") {
+        Some(text) if text.value == "off" => None,
+        Some(text) => section.duration_of("max-ahead", text, Duration::from_millis(1)),
+        None => Some(AHEAD_MAX_DEFAULT),
+    }
 }
 
 fn format(section: &Section<'_>) -> Option<SourceFormat> {

@@ -50,6 +50,8 @@ pub(crate) enum Accumulator {
     /// What is asked for, and by what it is chosen.
     MinimumBy(Box<(Datum, Datum)>),
     MaximumBy(Box<(Datum, Datum)>),
+    /// A sum or an average of distinct values.
+    OfDistinct(Box<(DistinctValues, Accumulator)>),
 }
 
 /// A sum of whole numbers, and how many they are.
@@ -79,14 +81,17 @@ impl Accumulator {
         let argument = aggregate.argument_types().first().copied().unwrap_or(SqlType::BigInt);
         match &aggregate.function {
             F::Count => Self::Count(0),
-            F::CountDistinct => Self::Distinct(Box::new(DistinctValues::new(argument))),
-            F::Sum if argument == SqlType::Double => Self::SumDouble(DoubleSum::default()),
-            F::Sum => Self::SumInteger(IntegerSum::default()),
-            F::Average => match argument {
-                SqlType::Double => Self::AverageDouble(DoubleSum::default()),
-                SqlType::Decimal => Self::AverageDecimal(IntegerSum::default()),
-                _ => Self::AverageBigInt(IntegerSum::default()),
-            },
+            F::CountDistinct => {
+                Self::Distinct(Box::new(DistinctValues::of_columns(aggregate.argument_types())))
+            }
+            F::Sum => Self::sum(argument),
+            F::Average => Self::average(argument),
+            F::SumDistinct => {
+                Self::OfDistinct(Box::new((DistinctValues::new(argument), Self::sum(argument))))
+            }
+            F::AverageDistinct => {
+                Self::OfDistinct(Box::new((DistinctValues::new(argument), Self::average(argument))))
+            }
             F::Minimum => Self::Minimum(Datum::Null),
             F::Maximum => Self::Maximum(Datum::Null),
             F::First => Self::First(Datum::Null),
@@ -97,6 +102,21 @@ impl Accumulator {
             F::List(separator) => Self::List(Box::new(TextList::new(separator))),
             F::MinimumBy => Self::MinimumBy(Box::new((Datum::Null, Datum::Null))),
             F::MaximumBy => Self::MaximumBy(Box::new((Datum::Null, Datum::Null))),
+        }
+    }
+
+    fn sum(argument: SqlType) -> Self {
+        match argument {
+            SqlType::Double => Self::SumDouble(DoubleSum::default()),
+            _ => Self::SumInteger(IntegerSum::default()),
+        }
+    }
+
+    fn average(argument: SqlType) -> Self {
+        match argument {
+            SqlType::Double => Self::AverageDouble(DoubleSum::default()),
+            SqlType::Decimal => Self::AverageDecimal(IntegerSum::default()),
+            _ => Self::AverageBigInt(IntegerSum::default()),
         }
     }
 
@@ -132,7 +152,15 @@ impl Accumulator {
             }
             (Self::Last(kept), [of, ..]) => *kept = of.datum(row),
             (Self::Spread(moments, _), [of, ..]) => moments.add(of.doubles().get(row))?,
-            (Self::Distinct(values), [of, ..]) => values.add(of, row)?,
+            (Self::Distinct(values), [of]) => values.add(of, row)?,
+            (Self::Distinct(values), [_, _, ..]) => values.add_row(arguments, row)?,
+            (Self::OfDistinct(kept), [of, ..]) => {
+                let (values, total) = &mut **kept;
+                if values.has_room_for(of, row)? {
+                    total.add(arguments, row)?;
+                    values.add(of, row)?;
+                }
+            }
             (Self::ApproximateDistinct(sketch), [of, ..]) => sketch.add(of, row),
             (Self::Percentile(sketch), [of, ..]) => sketch.add(of.doubles().get(row)),
             (Self::List(list), [of, ..]) => list.add(of.text(row))?,
@@ -223,6 +251,15 @@ impl Accumulator {
             }
             (Self::Spread(moments, _), Self::Spread(other, _)) => moments.merge(other)?,
             (Self::Distinct(values), Self::Distinct(other)) => values.merge(other)?,
+            (Self::OfDistinct(kept), Self::OfDistinct(other)) => {
+                let mut total = kept.1.clone();
+                for value in other.0.beyond(&kept.0, total.is_of_doubles()) {
+                    let sql_type = value.sql_type().unwrap_or(SqlType::BigInt);
+                    total.add(&[Vector::Constant(&value, sql_type)], 0)?;
+                }
+                kept.0.merge(&other.0)?;
+                kept.1 = total;
+            }
             (Self::ApproximateDistinct(sketch), Self::ApproximateDistinct(other)) => sketch.merge(other),
             (Self::Percentile(sketch), Self::Percentile(other)) => sketch.merge(other),
             (Self::List(list), Self::List(other)) => list.merge(other)?,
@@ -239,6 +276,10 @@ impl Accumulator {
             (_, _) => return Err(OTHER_AGGREGATE),
         }
         Ok(())
+    }
+
+    fn is_of_doubles(&self) -> bool {
+        matches!(self, Self::SumDouble(_) | Self::AverageDouble(_))
     }
 
     /// Appends the aggregate of the rows so far to a column of the aggregate's type.
@@ -276,6 +317,7 @@ impl Accumulator {
             Self::Minimum(kept) | Self::Maximum(kept) | Self::First(kept) | Self::Last(kept) => kept.clone(),
             Self::Spread(moments, spread) => double(moments.spread(*spread)),
             Self::Distinct(values) => big_int(values.len() as u64),
+            Self::OfDistinct(kept) => kept.1.result(),
             Self::ApproximateDistinct(sketch) => Datum::BigInt(sketch.estimate()),
             Self::Percentile(sketch) => double(sketch.quantile()),
             Self::List(list) => list.list().map_or(Datum::Null, |list| Datum::String(list.into())),

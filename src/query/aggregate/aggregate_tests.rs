@@ -158,15 +158,69 @@ fn distinct_values_are_limited() {
 }
 
 #[test]
+fn sums_of_distinct_values_are_the_same_in_one_group_and_in_several() {
+    for (of, values) in [
+        (BigInt, [4, 2, 4, 9, 2].map(Datum::BigInt)),
+        (Double, [4.5, 2.0, 4.5, -9.0, 2.0].map(Datum::Double)),
+        (SqlType::Decimal, [4, 2, 4, 9, 2].map(Datum::Decimal)),
+    ] {
+        for name in ["SUM", "AVG"] {
+            let aggregate = Aggregate::resolve(name, &[Some(of)], true, &[]).unwrap();
+            let group = |values: &[Datum]| {
+                let mut group = Accumulator::new(&aggregate);
+                for value in values {
+                    group.add(&[Vector::Constant(value, of)], 0).unwrap();
+                }
+                group
+            };
+            let whole = group(&values);
+            let expected = match (name, &values[0]) {
+                ("SUM", Datum::Double(_)) => Datum::Double(-2.5),
+                ("SUM", _) => Datum::Decimal(15),
+                (_, Datum::Double(_)) => Datum::Double(-2.5 / 3.0),
+                (_, Datum::Decimal(_)) => Datum::Decimal(5),
+                _ => Datum::BigInt(5),
+            };
+            assert_eq!(whole.result(), expected, "{name} {of}");
+            for at in 0..=values.len() {
+                let (left, right) = values.split_at(at);
+                let mut merged = group(left);
+                merged.merge(&group(right)).unwrap();
+                assert_eq!(merged.result(), expected, "{name} {of}, merged");
+            }
+            let saved = postcard::to_stdvec(&whole).unwrap();
+            assert_eq!(postcard::from_bytes::<Accumulator>(&saved).unwrap(), whole);
+        }
+    }
+}
+
+#[test]
+fn rows_of_several_values_are_distinct_by_all_of_them() {
+    let aggregate = Aggregate::resolve("COUNT", &[Some(String), Some(String)], true, &[]).unwrap();
+    let mut group = Accumulator::new(&aggregate);
+    let long = "x".repeat(1_000);
+    for (left, right) in [("ab", "c"), ("a", "bc"), ("ab", "c"), (&long, ""), ("", &long), (&long, "")] {
+        let [left, right] = [left, right].map(|text| Datum::String(text.into()));
+        group.add(&[Vector::Constant(&left, String), Vector::Constant(&right, String)], 0).unwrap();
+    }
+    let text = Datum::String("a".into());
+    group.add(&[Vector::Constant(&text, String), Vector::Constant(&Datum::Null, String)], 0).unwrap();
+    assert_eq!(group.result(), Datum::BigInt(4));
+}
+
+#[test]
 fn refusals_name_forms() {
     let error = |name: &str, of: &[Option<SqlType>], distinct: bool, parameters: &[Datum]| {
         Aggregate::resolve(name, of, distinct, parameters).unwrap_err()
     };
     assert_eq!(
         error("sum", &[Some(String)], false, &[]),
-        "SUM(STRING) is not defined; its forms are SUM(number)"
+        "SUM(STRING) is not defined; its forms are SUM(number) | SUM(DISTINCT number)"
     );
-    assert_eq!(error("SUM", &[Some(BigInt)], true, &[]), "SUM does not take DISTINCT; COUNT, MIN and MAX do");
+    assert_eq!(
+        error("STDDEV", &[Some(BigInt)], true, &[]),
+        "STDDEV does not take DISTINCT; COUNT, SUM, AVG, MIN and MAX do"
+    );
     assert_eq!(error("AVGG", &[], false, &[]), "there is no aggregate AVGG; did you mean AVG?");
     assert!(
         error("APPROX_PERCENTILE", &[Some(Double)], false, &[Datum::Double(95.0)]).contains("from 0 to 1")

@@ -2,7 +2,7 @@
 //!
 //! | call | of | gives |
 //! |---|---|---|
-//! | `COUNT(*)`, `COUNT(x)`, `COUNT(DISTINCT x)` | any | `BIGINT` |
+//! | `COUNT(*)`, `COUNT(x)`, `COUNT(DISTINCT x)`, `COUNT(DISTINCT x, y)` | any | `BIGINT` |
 //! | `SUM(x)` | `BIGINT`, `DECIMAL` | `DECIMAL` |
 //! | `SUM(x)`, `AVG(x)` | `DOUBLE` | `DOUBLE` |
 //! | `AVG(x)` | `BIGINT`, `DECIMAL` | the same, cut off toward zero, as in Flink: `AVG(CAST(x AS DOUBLE))` keeps the fraction |
@@ -13,6 +13,7 @@
 //! | `LISTAGG(x)`, `LISTAGG(x, separator)` | `STRING` | `STRING`, with a comma when the separator is left out |
 //! | `MIN_BY(x, y)`, `MAX_BY(x, y)` | any | x of the row where y is least or greatest, the first such |
 //!
+//! `SUM` and `AVG` take `DISTINCT`; for `MIN` and `MAX` it changes nothing. A row with a NULL among several values of `COUNT(DISTINCT …)` does not count.
 //! `VARIANCE` is `VAR_SAMP`, `STDDEV` is `STDDEV_SAMP`. `FIRST_VALUE`, `LAST_VALUE` and `LISTAGG` go by arrival.
 
 use serde::{Deserialize, Serialize};
@@ -50,6 +51,8 @@ pub(super) enum AggregateFunction {
     List(String),
     MinimumBy,
     MaximumBy,
+    SumDistinct,
+    AverageDistinct,
 }
 
 /// One row of the aggregates' documentation.
@@ -76,10 +79,10 @@ const LINES: [AggregateLine; 18] = [
         "APPROX_PERCENTILE(number, literal from 0 to 1)",
         "The value below which that share of the values lies, within 1 %.",
     ),
-    line("AVG", "AVG(number)", "The mean; of whole numbers a whole number, cut off."),
+    line("AVG", "AVG(number) | AVG(DISTINCT number)", "The mean; of whole numbers a whole number, cut off."),
     line(
         "COUNT",
-        "COUNT(*) | COUNT(x) | COUNT(DISTINCT x)",
+        "COUNT(*) | COUNT(x) | COUNT(DISTINCT x, …)",
         "The number of rows, values, or distinct values.",
     ),
     line("FIRST_VALUE", "FIRST_VALUE(x)", "The value that came first."),
@@ -96,7 +99,7 @@ const LINES: [AggregateLine; 18] = [
     line("STDDEV", "STDDEV(number)", "The standard deviation of a sample; as STDDEV_SAMP."),
     line("STDDEV_POP", "STDDEV_POP(number)", "The standard deviation of all values."),
     line("STDDEV_SAMP", "STDDEV_SAMP(number)", "The standard deviation of a sample; NULL of one value."),
-    line("SUM", "SUM(number)", "The sum."),
+    line("SUM", "SUM(number) | SUM(DISTINCT number)", "The sum."),
     line("VARIANCE", "VARIANCE(number)", "The variance of a sample; as VAR_SAMP."),
     line("VAR_POP", "VAR_POP(number)", "The variance of all values."),
     line("VAR_SAMP", "VAR_SAMP(number)", "The variance of a sample; NULL of one value."),
@@ -149,7 +152,12 @@ impl Aggregate {
             // The least of the distinct values is that of all.
             (AggregateFunction::Minimum, true) => AggregateFunction::Minimum,
             (AggregateFunction::Maximum, true) => AggregateFunction::Maximum,
-            (_, true) => return Err(format!("{name} does not take DISTINCT; COUNT, MIN and MAX do")),
+            (AggregateFunction::Sum, true) => AggregateFunction::SumDistinct,
+            (AggregateFunction::Average, true) => AggregateFunction::AverageDistinct,
+            (_, true) => {
+                return Err(format!("{name} does not take DISTINCT; COUNT, SUM, AVG, MIN and MAX do"));
+            }
+            (AggregateFunction::Count, false) if arguments.len() > 1 => return Err(refusal()),
             (function, false) => function,
         };
         let argument_types = argument_types(&function, arguments).ok_or_else(refusal)?;
@@ -169,7 +177,7 @@ impl Aggregate {
         match self.function {
             // 2^64 rows of 64 bits are below 2^127.
             F::Sum | F::Average => argument != Some(&SqlType::BigInt),
-            F::Spread(_) | F::CountDistinct | F::List(_) => true,
+            F::Spread(_) | F::CountDistinct | F::SumDistinct | F::AverageDistinct | F::List(_) => true,
             _ => false,
         }
     }
@@ -195,7 +203,8 @@ impl Aggregate {
 fn function(name: &str, arguments: usize, parameters: &[Datum]) -> Option<AggregateFunction> {
     use AggregateFunction as F;
     Some(match (name, arguments, parameters) {
-        ("COUNT", 0 | 1, []) => F::Count,
+        // Of several only the distinct ones.
+        ("COUNT", _, []) => F::Count,
         ("SUM", 1, []) => F::Sum,
         ("AVG", 1, []) => F::Average,
         ("MIN", 1, []) => F::Minimum,
@@ -230,7 +239,9 @@ fn argument_types(function: &AggregateFunction, arguments: &[Option<SqlType>]) -
     arguments
         .iter()
         .map(|argument| match function {
-            F::Sum | F::Average => any(argument).filter(|of| of.is_numeric()),
+            F::Sum | F::Average | F::SumDistinct | F::AverageDistinct => {
+                any(argument).filter(|of| of.is_numeric())
+            }
             F::Spread(_) | F::ApproximatePercentile(_) => only(argument, SqlType::Double),
             F::List(_) => only(argument, SqlType::String),
             F::Count
@@ -251,11 +262,18 @@ fn returns(function: &AggregateFunction, argument: Option<SqlType>) -> SqlType {
     let argument = argument.unwrap_or(SqlType::BigInt);
     match function {
         F::Count | F::CountDistinct | F::ApproximateCountDistinct => SqlType::BigInt,
-        F::Sum if argument == SqlType::BigInt => SqlType::Decimal,
+        F::Sum | F::SumDistinct if argument == SqlType::BigInt => SqlType::Decimal,
         F::Spread(_) | F::ApproximatePercentile(_) => SqlType::Double,
         F::List(_) => SqlType::String,
-        F::Sum | F::Average | F::Minimum | F::Maximum | F::First | F::Last | F::MinimumBy | F::MaximumBy => {
-            argument
-        }
+        F::Sum
+        | F::Average
+        | F::SumDistinct
+        | F::AverageDistinct
+        | F::Minimum
+        | F::Maximum
+        | F::First
+        | F::Last
+        | F::MinimumBy
+        | F::MaximumBy => argument,
     }
 }

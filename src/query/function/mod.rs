@@ -18,6 +18,7 @@ mod like;
 mod logarithm;
 mod numeric;
 mod padding;
+mod regexp;
 mod registry;
 mod rounding;
 mod text;
@@ -29,6 +30,7 @@ pub(crate) use calendar::TimeUnit;
 #[cfg(test)]
 pub(crate) use kernel::TEXT_BYTES_MAX;
 pub(crate) use like::{LikePattern, like};
+pub(crate) use regexp::check_pattern;
 pub(crate) use registry::{ScalarFunction, all, did_you_mean, resolve, widens};
 pub(crate) use time::{ceil_timestamp, extract, floor_timestamp, timestamp_add, timestamp_difference};
 pub(crate) use time_format::check_date_format;

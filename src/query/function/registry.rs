@@ -8,7 +8,7 @@ use crate::query::column::Column;
 use crate::query::sql_type::SqlType;
 use crate::query::vector::{Failures, Vector};
 
-use super::{extremum, logarithm, numeric, padding, rounding, text, text_search, time};
+use super::{extremum, logarithm, numeric, padding, regexp, rounding, text, text_search, time};
 
 /// Computes a function for all rows: arguments of the types asked for, the number of rows, where failing rows go.
 pub(crate) type Eval = fn(&[Vector<'_>], usize, &mut Failures) -> Column;
@@ -62,7 +62,7 @@ pub(super) const fn variadic(arguments: &'static [SqlType], returns: SqlType, ev
 }
 
 /// The files of the table.
-const TABLES: [&[Function]; 8] = [
+const TABLES: [&[Function]; 9] = [
     numeric::FUNCTIONS,
     rounding::FUNCTIONS,
     logarithm::FUNCTIONS,
@@ -70,6 +70,7 @@ const TABLES: [&[Function]; 8] = [
     text::FUNCTIONS,
     text_search::FUNCTIONS,
     padding::FUNCTIONS,
+    regexp::FUNCTIONS,
     time::FUNCTIONS,
 ];
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::rows::Rows;
 use super::to_keys::KeyedRowsPart;
 use crate::operator::{
-    AnyPart, Head, KeyedCore, OperatorError, PartPool, Slot as ChainSlot, StreamTime, SubtaskContext,
+    AnyPart, Head, KeyedCore, NO_TIME, OperatorError, PartPool, Slot as ChainSlot, StreamTime,
+    SubtaskContext, WatermarkStrategy,
 };
 use crate::query::format::RowEncoder;
 use crate::query::group_key::GroupKey;
 use crate::query::row_batch::RowBatch;
 use crate::query::sql_type::SqlType;
 use crate::runtime::{BatchHeader, Timestamp};
+use crate::state::key::KeyHash;
 use crate::state::{
     SavedPart, Slot, StateError, StateSnapshot, StateValue, TimeDomain, ValueState, ValueStateDescriptor,
 };
@@ -51,6 +53,7 @@ pub(crate) struct RowContext<'a, S: StateValue> {
     pub(crate) state: &'a ValueState<S>,
     /// Key and slot of each row.
     pub(crate) keys: &'a [GroupKey],
+    hashes: &'a [KeyHash],
     slots: &'a [Slot],
     domain: TimeDomain,
     core: &'a mut KeyedCore<GroupKey>,
@@ -70,9 +73,10 @@ impl<S: StateValue> RowContext<'_, S> {
         true
     }
 
-    /// The watermark before this batch, or of the timer that fires.
-    pub(crate) fn watermark(&self) -> i64 {
-        self.core.clock.watermark()
+    /// The watermark that the key of `row` had before this batch.
+    #[inline]
+    pub(crate) fn watermark(&self, row: usize) -> i64 {
+        self.core.watermark_of(self.hashes[row])
     }
 
     /// True when rows have event time.
@@ -103,7 +107,8 @@ pub(crate) struct KeyedRows<F: KeyedRowFunction> {
 }
 
 impl<F: KeyedRowFunction> KeyedRows<F> {
-    /// `input` renders rows of the input that are rejected; `time`: where the stream it reads has its event time from.
+    /// `input` renders rows of the input that are rejected; `streams`: where those it reads have their event time from; `by_group`: each
+    /// key group has an event time of its own.
     ///
     /// # Errors
     /// Those of declaring the state.
@@ -111,19 +116,19 @@ impl<F: KeyedRowFunction> KeyedRows<F> {
         operator: &str,
         function: F,
         input: RowEncoder,
-        time: StreamTime,
+        (streams, by_group): (&[StreamTime], Option<WatermarkStrategy>),
         context: &SubtaskContext,
         pool: Arc<PartPool<Box<KeyedRowsPart>>>,
     ) -> Result<Self, StateError> {
         let descriptor = function.descriptor();
         let (core, state) =
-            KeyedCore::open(operator, context, &[time], |registry| registry.value(&descriptor))?;
+            KeyedCore::open(operator, context, streams, by_group, |registry| registry.value(&descriptor))?;
         Ok(Self { function, state, core, encoder: input, pool })
     }
 
     fn fire(
         &mut self,
-        domain: TimeDomain,
+        (domain, queue): (TimeDomain, usize),
         now: i64,
         header: &BatchHeader,
         out: &mut Rows,
@@ -132,11 +137,12 @@ impl<F: KeyedRowFunction> KeyedRows<F> {
             return Ok(());
         }
         self.core.state.timers().begin_firing(domain, now);
-        while let Some(timer) = self.core.next_timer(domain, now)? {
+        while let Some(timer) = self.core.next_timer((domain, queue), now)? {
             let mut context = RowContext {
                 header,
                 state: &self.state,
                 keys: &[],
+                hashes: &[],
                 slots: &[],
                 domain,
                 core: &mut self.core,
@@ -158,7 +164,7 @@ impl<F: KeyedRowFunction> Head for KeyedRows<F> {
 
     fn begin(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
         self.core.state.begin_batch(header.stamp.0);
-        self.fire(TimeDomain::ProcessingTime, header.stamp.0, header, Rows::of(out))
+        self.fire((TimeDomain::ProcessingTime, 0), header.stamp.0, header, Rows::of(out))
     }
 
     fn run(
@@ -171,11 +177,17 @@ impl<F: KeyedRowFunction> Head for KeyedRows<F> {
         for part in parts {
             let mut part: Box<KeyedRowsPart> = part.downcast().expect("the tail of a query sends keyed rows");
             let mark = part.rows.mark.unwrap_or(i64::MIN);
-            let slots = self.core.take_in(0, mark, &part.hashes, &part.keys)?;
+            let slots = self.core.take_in(part.stream, mark, &part.hashes, &part.keys)?;
+            if self.core.is_timed() && part.rows.times.is_empty() {
+                // Of a stream without event time that others with one are in union with.
+                part.rows.times.resize(part.rows.len, NO_TIME);
+            }
+            self.core.hear_rows(&part.hashes, &part.rows.times);
             let mut context = RowContext {
                 header,
                 state: &self.state,
                 keys: &part.keys,
+                hashes: &part.hashes,
                 slots: &slots,
                 domain: self.function.domain(),
                 core: &mut self.core,
@@ -193,10 +205,12 @@ impl<F: KeyedRowFunction> Head for KeyedRows<F> {
 
     fn end(&mut self, header: &BatchHeader, out: &mut dyn ChainSlot) -> Result<(), OperatorError> {
         let out = Rows::of(out);
-        self.core.clock.end_batch(header.stamp.0);
-        let watermark = self.core.clock.watermark();
-        self.fire(TimeDomain::EventTime, watermark, header, out)?;
-        let mark = Some(watermark).filter(|watermark| *watermark > i64::MIN);
+        self.core.end_clocks(header.stamp.0);
+        for queue in 0..self.core.event_queue_count() {
+            let watermark = self.core.queue_watermark(queue);
+            self.fire((TimeDomain::EventTime, queue), watermark, header, out)?;
+        }
+        let mark = self.core.stage_watermark();
         (out.rows.mark, out.late.mark) = (mark, mark);
         self.core.end_batch()
     }

@@ -9,6 +9,7 @@ mod rejected;
 mod rows;
 mod scan;
 mod to_keys;
+mod union;
 mod window;
 
 pub(crate) use aggregate::ContinuousAggregate;
@@ -19,4 +20,5 @@ pub(crate) use over::Over;
 pub(crate) use rows::Side;
 pub(crate) use scan::Scan;
 pub(crate) use to_keys::{KeyedRowsPart, ToKeys};
+pub(crate) use union::{ToUnion, UnionRows};
 pub(crate) use window::WindowAggregate;

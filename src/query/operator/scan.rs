@@ -149,7 +149,7 @@ impl Scan {
         let Some(watermark) = &self.spec.schema.watermark else { return };
         let column = &rows.columns[watermark.column];
         let Values::BigInt(times) = &column.values else { return };
-        let latest = self.spec.max_ahead_ms.map_or(i64::MAX, |ahead| now.saturating_add(ahead));
+        let latest = self.spec.latest(now);
         for (row, time) in times.iter().enumerate() {
             if column.is_null(row) {
                 self.failures.add(row, NO_EVENT_TIME);

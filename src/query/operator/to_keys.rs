@@ -18,6 +18,8 @@ pub(crate) struct KeyedRowsPart {
     pub(crate) hashes: Vec<KeyHash>,
     pub(crate) keys: Vec<GroupKey>,
     pub(crate) rows: RowBatch,
+    /// Which of the streams the receiving stage reads this is of.
+    pub(crate) stream: usize,
 }
 
 /// Computes the keys of rows and gives each row to the owner of its key group, in their order.
@@ -33,16 +35,18 @@ pub(crate) struct ToKeys {
     routed: Vec<Vec<u32>>,
     rejections: Rejections,
     pool: Arc<PartPool<Box<KeyedRowsPart>>>,
+    /// Which of the streams the receiving stage reads this is.
+    stream: usize,
 }
 
 impl ToKeys {
-    /// `keys`: numbers of the columns; `types`: of all columns.
+    /// `keys`: numbers of the columns; `types`: of all columns; `stream`: which of those the receiving stage reads this is.
     pub(crate) fn new(
         name: &str,
         keys: Vec<usize>,
         types: Vec<SqlType>,
         context: &SubtaskContext,
-        pool: Arc<PartPool<Box<KeyedRowsPart>>>,
+        (pool, stream): (Arc<PartPool<Box<KeyedRowsPart>>>, usize),
     ) -> Self {
         Self {
             keys,
@@ -54,11 +58,13 @@ impl ToKeys {
             routed: vec![Vec::new(); context.parallelism],
             rejections: Rejections::new(name, Arc::clone(&context.metrics)),
             pool,
+            stream,
         }
     }
 
     fn part(&self) -> Box<KeyedRowsPart> {
         let mut part = self.pool.take();
+        part.stream = self.stream;
         if part.rows.columns.is_empty() {
             part.rows = RowBatch::new(&self.types);
         }

@@ -204,14 +204,17 @@ impl KeyedRowFunction for WindowAggregate {
         out: &mut Rows,
     ) -> Result<(), OperatorError> {
         let arguments = self.accumulate.arguments(rows);
-        let watermark = if self.window.is_event_time { context.watermark() } else { i64::MIN };
         let stamp = context.header.stamp.0;
         self.late_rows.clear();
         for row in 0..rows.len {
             if !context.move_to(row) {
                 continue;
             }
-            let time = if self.window.is_event_time { rows.times[row] } else { stamp };
+            let (time, watermark) = if self.window.is_event_time {
+                (rows.times[row], context.watermark(row))
+            } else {
+                (stamp, i64::MIN)
+            };
             let key = &context.keys[row];
             let added = context.state.modify(|state| {
                 let mut windows = state.take().unwrap_or_default();

@@ -112,6 +112,46 @@ fn clause(word: &str, expression: &Option<Expr>, text: fn(&Expr) -> &str) -> Str
     expression.as_ref().map_or(String::new(), |expression| format!(" {word} {}", text(expression)))
 }
 
+/// Both sides read the same readings; SQLite gives the rows of one side behind those of the other.
+#[test]
+fn unions_give_the_rows_of_sqlite() {
+    let count = each_case(CASES, |random| {
+        let table = Table::random(random);
+        let mut grammar = Grammar { columns: &table.kinds, random };
+        let of: Vec<Expr> = (0..1 + grammar.random.below(4)).map(|_| grammar.any(3)).collect();
+        let mut sides = vec![(items(&of), grammar.filter())];
+        for _ in 0..1 + grammar.random.below(3) {
+            let same: Vec<Expr> = of.iter().map(|item| grammar.of(item.kind, 3)).collect();
+            sides.push((items(&same), grammar.filter()));
+        }
+        let union = |sqlite: bool| {
+            let side = |((ours, theirs), filter): &((String, String), Option<Expr>)| match sqlite {
+                true => format!(
+                    "SELECT {theirs} FROM readings{}",
+                    clause("WHERE", filter, |filter| &filter.sqlite)
+                ),
+                false => {
+                    format!("SELECT {ours} FROM readings{}", clause("WHERE", filter, |filter| &filter.ours))
+                }
+            };
+            sides.iter().map(side).collect::<Vec<_>>().join(" UNION ALL ")
+        };
+        let sorted = |mut rows: Vec<Vec<Cell>>| {
+            rows.sort_by_key(|row| format!("{row:?}"));
+            rows
+        };
+        let (sql, oracle) = (union(false), union(true));
+        let expected = sorted(table.sqlite().rows(&oracle, &kinds(&of), None));
+        let lines = table.lines(random);
+        for parallelism in [1, 3] {
+            let found = sorted(rows_of(&table.schema(), &sql, &lines, &kinds(&of), random, parallelism));
+            assert_eq!(found, expected, "{sql}\n{oracle}\n{}", lines.join("\n"));
+        }
+        2 * expected.len()
+    });
+    println!("unions: {count} rows are those of SQLite");
+}
+
 /// Each reading gives one row of its key: what a query over the readings up to it gives for that key.
 #[test]
 fn continuous_aggregates_give_what_sqlite_gives_of_the_readings_so_far() {

@@ -361,7 +361,7 @@ impl<H: 'static, K: Key> Bench<H, K> {
     pub(super) fn take_due(&mut self, domain: TimeDomain, now: i64) -> Vec<(i64, K)> {
         let due = |subtask: &mut Subtask<H, K>| {
             let timers = subtask.state.timers();
-            let due: Vec<Timer> = timers.due(domain, now).cloned().collect();
+            let due: Vec<Timer> = timers.due(domain, 0, now).cloned().collect();
             due.iter().for_each(|timer| timers.remove(domain, timer));
             due
         };
