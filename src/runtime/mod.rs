@@ -75,7 +75,7 @@ pub use error::JobError;
 pub(crate) use error::is_caused_by_full_disk;
 pub(crate) use job::run;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
-pub(crate) use memory::MEMORY_MIN;
+pub(crate) use memory::{MEMORY_MIN, MemoryOverhead, MemoryPlan};
 pub use remote::RemoteSettings;
 pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_journal, report_lost};
 pub(crate) use remote::{
