@@ -9,6 +9,7 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
+mod a_board_gives_its_defaults_or_refuses_the_job;
 mod a_broker_that_refuses_outputs_is_waited_for;
 mod a_checkpoint_that_is_too_slow_is_given_up;
 mod a_damaged_checkpoint_falls_back_to_the_one_before;
