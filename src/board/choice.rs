@@ -1,7 +1,7 @@
 //! The board that a job is for, as its file or the command line chooses it.
 
 use super::catalogue::GENERIC;
-use super::compare::{Obstacle, differences};
+use super::compare::{Difference, Obstacle, differences};
 use super::detect::detect;
 use super::machine::Machine;
 use super::profile::BoardProfile;
@@ -92,14 +92,15 @@ impl ChosenBoard {
         self.machine.iter().flat_map(|machine| Obstacle::between(&self.profile, machine)).collect()
     }
 
-    /// What this machine has otherwise than the profile says.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    /// What speaks against the profile's defaults on this machine.
+    pub(crate) fn doubts(&self) -> Vec<Difference> {
         let Some(machine) = &self.machine else { return Vec::new() };
         let mut found = differences(&self.profile, machine);
         let detected = detect(machine);
         if !machine.compatible.is_empty() && detected.profile.name != self.profile.name {
-            found.push(format!("it is a {} by what is seen: {}", detected.profile.name, detected.because));
+            found.push(Difference::Board { name: detected.profile.name, because: detected.because });
         }
+        found.retain(Difference::is_doubtful);
         found
     }
 }
@@ -121,15 +122,12 @@ mod tests {
         assert_eq!(board.profile.name, "raspberry-pi-4");
         board.set_memory_bytes(4 << 30);
         assert_eq!(board.memory().unwrap().left(), (7 << 30) - (256 << 20));
-        assert_eq!(
-            board.warnings(),
-            ["it has 7GiB of memory, the profile 1GiB: jobs may have a larger memory-max"]
-        );
+        assert_eq!(board.doubts(), [], "more memory is no reason for a doubt");
         let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
         assert_eq!(board.memory().unwrap().left(), (1 << 30) - (256 << 20));
         board.set_memory_bytes(4 << 30);
         assert_eq!(board.memory().unwrap().left(), (4 << 30) - (256 << 20));
-        assert!(board.warnings().is_empty() && board.obstacles().is_empty());
+        assert_eq!((board.doubts(), board.obstacles()), (vec![], vec![]));
     }
 
     #[test]
@@ -138,8 +136,8 @@ mod tests {
         let machine = Machine { architecture: Some(Architecture::Aarch64), ..machine };
         let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
         board.machine = Some(machine);
-        let said = "it is a raspberry-pi-5 by what is seen: the device tree says \"raspberrypi,5-model-b\"";
-        assert_eq!(board.warnings(), [said]);
+        let said = "it is a raspberry-pi-5: the device tree says \"raspberrypi,5-model-b\"";
+        assert_eq!(board.doubts().iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::architecture::Architecture;
 use super::kernel::KernelVersion;
 use super::machine::Machine;
-use super::profile::BoardProfile;
+use super::profile::{BoardProfile, Storage};
 use crate::config::size_text;
 
 /// Percent of a board's memory that firmware and kernel may keep before programs see any of it.
@@ -97,31 +97,73 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// What a machine has otherwise than its profile says, one sentence each. None of it keeps a job from running.
-pub(crate) fn differences(profile: &BoardProfile, machine: &Machine) -> Vec<String> {
+/// What a machine has otherwise than its profile says. None of it keeps a job from running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Difference {
+    /// Bytes of memory: less than firmware and kernel account for.
+    LessMemory { here: u64, profile: u64 },
+    /// Bytes of memory.
+    MoreMemory { here: u64, profile: u64 },
+    /// Processors.
+    Cores { here: usize, profile: usize },
+    /// What the root file system lies on.
+    Storage { here: Storage, profile: Storage },
+    /// By its device tree it is another board.
+    Board { name: String, because: String },
+}
+
+impl Difference {
+    /// Whether the profile's defaults may be wrong here, and not merely modest.
+    pub(crate) fn is_doubtful(&self) -> bool {
+        !matches!(self, Self::MoreMemory { .. })
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LessMemory { here, profile } => {
+                let (here, profile) = (size_text(*here), size_text(*profile));
+                write!(f, "it has {here} of memory, the profile {profile}: check what jobs may take")
+            }
+            Self::MoreMemory { here, profile } => {
+                let (here, profile) = (size_text(*here), size_text(*profile));
+                write!(f, "it has {here} of memory, the profile {profile}: jobs may have a larger memory-max")
+            }
+            Self::Cores { here, profile } => {
+                write!(f, "it has {here} cores, the profile {profile}: set `threads`")
+            }
+            Self::Storage { here, profile } => {
+                let (here, profile) = (here.name(), profile.name());
+                write!(
+                    f,
+                    "its root file system is on {here}, the profile's on {profile}: set `sync` of [journal]"
+                )
+            }
+            Self::Board { name, because } => write!(f, "it is a {name}: {because}"),
+        }
+    }
+}
+
+/// Compares a machine with a profile; what is not known of the machine does not differ.
+pub(crate) fn differences(profile: &BoardProfile, machine: &Machine) -> Vec<Difference> {
     let Some(hardware) = &profile.machine else { return Vec::new() };
     let mut found = Vec::new();
     let all = hardware.memory_bytes();
-    if let Some(memory) = machine.memory_bytes {
-        let (here, there) = (size_text(memory), size_text(all));
-        if memory < all / 100 * (100 - FIRMWARE_PERCENT_MAX) {
-            found.push(format!("it has {here} of memory, the profile {there}: check what jobs may take"));
-        } else if memory > all {
-            found.push(format!(
-                "it has {here} of memory, the profile {there}: jobs may have a larger memory-max"
-            ));
+    match machine.memory_bytes {
+        Some(here) if here < all / 100 * (100 - FIRMWARE_PERCENT_MAX) => {
+            found.push(Difference::LessMemory { here, profile: all });
         }
+        Some(here) if here > all => found.push(Difference::MoreMemory { here, profile: all }),
+        Some(_) | None => {}
     }
-    if let (Some(cores), Some(expected)) = (machine.cores, hardware.cores)
-        && cores != expected
+    if let (Some(here), Some(cores)) = (machine.cores, hardware.cores)
+        && here != cores
     {
-        found.push(format!("it has {cores} cores, the profile {expected}: set `threads`"));
+        found.push(Difference::Cores { here, profile: cores });
     }
-    if let Some(storage) = machine.storage.filter(|storage| *storage != hardware.storage) {
-        let (here, there) = (storage.name(), hardware.storage.name());
-        found.push(format!(
-            "its root file system is on {here}, the profile's on {there}: set `sync` of [journal]"
-        ));
+    if let Some(here) = machine.storage.filter(|storage| *storage != hardware.storage) {
+        found.push(Difference::Storage { here, profile: hardware.storage });
     }
     found
 }
@@ -129,7 +171,10 @@ pub(crate) fn differences(profile: &BoardProfile, machine: &Machine) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::profile::Storage;
+
+    fn said(profile: &BoardProfile, machine: &Machine) -> Vec<String> {
+        differences(profile, machine).iter().map(ToString::to_string).collect()
+    }
 
     fn pi_4() -> (BoardProfile, Machine) {
         let machine = Machine {
@@ -148,7 +193,7 @@ mod tests {
     fn a_board_has_nothing_against_its_own_profile() {
         let (profile, machine) = pi_4();
         assert_eq!(Obstacle::between(&profile, &machine), []);
-        assert_eq!(differences(&profile, &machine), Vec::<String>::new());
+        assert_eq!(differences(&profile, &machine), []);
         let unknown = Machine { architecture: Some(Architecture::Aarch64), ..Machine::default() };
         assert_eq!(Obstacle::between(&profile, &unknown), []);
         assert_eq!(Obstacle::between(&BoardProfile::generic(), &Machine::default()), []);
@@ -187,7 +232,7 @@ mod tests {
             ..machine.clone()
         };
         assert_eq!(
-            differences(&profile, &larger),
+            said(&profile, &larger),
             [
                 "it has 7GiB of memory, the profile 1GiB: jobs may have a larger memory-max",
                 "it has 2 cores, the profile 4: set `threads`",
@@ -196,7 +241,7 @@ mod tests {
         );
         let smaller = Machine { memory_bytes: Some(420 << 20), ..machine };
         assert_eq!(
-            differences(&profile, &smaller),
+            said(&profile, &smaller),
             ["it has 420MiB of memory, the profile 1GiB: check what jobs may take"]
         );
     }

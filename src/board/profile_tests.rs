@@ -81,6 +81,8 @@ fn every_profile_loads_and_goes_together() {
             assert_eq!(lacks_aes, build.rustc_flags.contains("-aes,-sha2"), "{name}");
             assert_ne!(lacks_aes, build.c_flags.contains("+crypto"), "{name}");
         }
+        // A 32-bit program reads them all.
+        assert!(u32::try_from(machine.memory_bytes()).is_ok(), "{name}");
         let memory = ChosenBoard::named(name, Place::Elsewhere).unwrap().memory().unwrap();
         assert!(settings.memory_max.unwrap() <= memory.left() / 2, "{name}: a second job fits beside it");
         assert!(machine.cores.is_none_or(|cores| settings.threads <= cores), "{name}");

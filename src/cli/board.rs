@@ -73,7 +73,7 @@ fn list(is_json: bool, out: &mut impl Write) -> io::Result<()> {
 fn show(command: &BoardCommand, out: &mut impl Write) -> anyhow::Result<()> {
     let name = command.name.as_deref().unwrap_or_default();
     let (Some(text), Some(profile)) = (profile_text(name), BoardProfile::find(name)) else {
-        return Err(unknown(name).into());
+        return Err(unknown(name, names()).into());
     };
     if command.json {
         writeln!(out, "{}", as_json(&profile))?;
@@ -97,7 +97,8 @@ fn smallest_job(profile: &BoardProfile) -> (Settings, MemoryOverhead) {
 
 fn show_detected(machine: &Machine, is_json: bool, out: &mut impl Write) -> io::Result<()> {
     let detected = detect(machine);
-    let differs = differences(&detected.profile, machine);
+    let differs: Vec<String> =
+        differences(&detected.profile, machine).iter().map(ToString::to_string).collect();
     if is_json {
         let found = json!({
             "board": detected.profile.name,
@@ -171,8 +172,8 @@ fn as_json(profile: &BoardProfile) -> Value {
     })
 }
 
-fn unknown(name: &str) -> JobError {
-    let known: Vec<&str> = names().collect();
+fn unknown(name: &str, known: impl Iterator<Item = &'static str>) -> JobError {
+    let known: Vec<&str> = known.collect();
     JobError::Configuration(format!("there is no board {name:?}; {}", did_you_mean(name, &known)))
 }
 
@@ -182,10 +183,8 @@ fn unknown(name: &str) -> JobError {
 /// There is no such board, or this machine cannot be it.
 pub(super) fn of_demo(name: Option<&str>) -> Result<ChosenBoard, JobError> {
     let Some(name) = name else { return Ok(ChosenBoard::generic()) };
-    let board = ChosenBoard::named(name, Place::Here).ok_or_else(|| {
-        let known: Vec<&str> = names().chain([DETECT]).collect();
-        JobError::Configuration(format!("there is no board {name:?}; {}", did_you_mean(name, &known)))
-    })?;
+    let board =
+        ChosenBoard::named(name, Place::Here).ok_or_else(|| unknown(name, names().chain([DETECT])))?;
     match board.obstacles().first() {
         None => Ok(board),
         Some(obstacle) => Err(JobError::Configuration(format!("{obstacle}; {}", obstacle.help()))),
@@ -234,7 +233,7 @@ pub(super) fn log(board: &ChosenBoard) {
         return;
     }
     tracing::info!(board = board.profile.name, because = board.because, "starting on a board");
-    for warning in board.warnings() {
-        tracing::warn!(board = board.profile.name, "this machine is not as the board: {warning}");
+    for doubt in board.doubts() {
+        tracing::warn!(board = board.profile.name, "this machine is not as its profile says: {doubt}");
     }
 }

@@ -63,8 +63,8 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     writeln!(out, "state\n  {}", planned.config.backend().name())?;
     let (settings, overhead) = planned.config.outline();
     memory_plan::show(&settings, &overhead, planned.job.keyed_steps(), "", &mut out)?;
-    for warning in planned.config.board.warnings() {
-        writeln!(out, "warning: this machine is not as the board: {warning}")?;
+    for doubt in planned.config.board.doubts() {
+        writeln!(out, "warning: this machine is not as its profile says: {doubt}")?;
     }
     for unread in planned.job.unread() {
         writeln!(out, "warning: nothing reads {unread}, so it is not run")?;
