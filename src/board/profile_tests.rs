@@ -61,7 +61,7 @@ fn every_profile_loads_and_goes_together() {
             assert!(detected_by.insert(compatible.clone()), "{compatible} is in two profiles");
         }
         let settings = profile.settings();
-        let backend = profile.preferred_backend().at(|| Ok::<_, ()>("/data".into())).unwrap();
+        let backend = profile.backend().at(|| Ok::<_, ()>("/data".into())).unwrap();
         assert_eq!(Settings { backend, ..settings.clone() }.check(), Ok(()), "{name}");
         if name == GENERIC {
             continue;
