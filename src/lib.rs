@@ -42,6 +42,7 @@
 //! tidegate::ValueStateDescriptor::<NotSerde>::new("state");
 //! ```
 
+mod board;
 mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -62,6 +63,7 @@ mod state;
 mod stream;
 mod tls;
 
+pub use board::BoardProfile;
 pub use checkpoint::{
     ArchiveCipher, ArchiveError, ArchiveKey, Backlog, CheckpointError, CheckpointId, Connectivity, Retention,
     Savepoint, SavepointError, ShippingStatus, Trust, Unusable, UploadLimits, UploadWindow, Verification,

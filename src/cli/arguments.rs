@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::board::BoardCommand;
 use super::check::{CheckArguments, ExplainArguments};
 #[cfg(feature = "completions")]
 use super::completions::CompletionsArguments;
@@ -31,7 +32,7 @@ Exit codes:
        `restore`, `replay` or `state` found damage
   73   the checkpoint directory cannot be used, or has no room for what is restored
   74   results, state, the last checkpoint or a savepoint could not be written
-  78   a setting is wrong, the saved state does not fit the job, the remote was set back or belongs to another device
+  78   a setting is wrong, the job cannot run on its board or does not fit it, the saved state does not fit the job, the remote was set back or belongs to another device
        now, or `checkpoint`, `replay`, `restore` or `state` lacks what is asked for
   130  a second Ctrl-C ended the process at once";
 
@@ -51,11 +52,17 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Run(RunArguments),
 
-    /// Check a job file and show its plan: each step with its types, key and state. Opens nothing but the file
+    /// Check a job file and show its plan: each step with its types, key and state, and where memory goes. Opens nothing but
+    /// the file
     Check(CheckArguments),
 
     /// Run a job file over samples, without network and with a virtual clock, and show or compare its results
     Test(TestArguments),
+
+    /// Look at the boards there are profiles of: what they have, and the defaults of a job that follow; or find out which
+    /// one this machine is
+    #[command(after_help = EXIT_CODES)]
+    Board(BoardCommand),
 
     /// List the functions and aggregates of queries
     Functions,
@@ -426,12 +433,12 @@ pub struct DemoArguments {
     /// Where state is held and its checkpoints go
     ///
     /// `memory` survives only a failing operator, the others the process. `sled` and `rocksdb` hold more keys than fit in
-    /// memory.
-    #[arg(long, value_enum, default_value_t = BackendName::File, help_heading = "State")]
-    pub backend: BackendName,
+    /// memory. [default: that of the board, `file` for the generic one]
+    #[arg(long, value_enum, help_heading = "State")]
+    pub backend: Option<BackendName>,
 
-    /// Memory of the whole process, at least 32MiB: state, caches, batches and queues are measured out from it [default: no
-    /// limit]
+    /// Memory of the whole process, at least 32MiB: state, caches, batches and queues are measured out from it [default: that
+    /// of the board; the generic one has no limit]
     ///
     /// Where it is reached, caches shrink and sources are slowed; `memory` and `file` apply --key-limit to new keys.
     #[arg(long, value_name = "SIZE", help_heading = "State")]
@@ -528,6 +535,10 @@ pub struct DemoArguments {
     /// Restore only when the newest on the remote is of this generation at least
     #[arg(long, value_name = "N", requires = "remote", default_value_t = 0, help_heading = "Remote")]
     pub min_generation: u64,
+
+    /// The board it runs on, whose defaults apply; `detect` looks at this machine [default: generic]
+    #[arg(long, value_name = "NAME", help_heading = "Runtime")]
+    pub board: Option<String>,
 
     /// Parallel subtasks of each stage
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Runtime")]

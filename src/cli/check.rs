@@ -1,4 +1,5 @@
-//! `tidegate check` and `tidegate explain`: what a job file would do. Both open nothing but the file.
+//! `tidegate check` and `tidegate explain`: what a job file would do. Both open nothing but the file; `check` looks at this machine
+//! where the job is for a certain board.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,6 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::job::PlannedJob;
+use super::{board, memory_plan};
+use crate::board::Place;
 use crate::runtime::JobError;
 
 /// What `tidegate check` takes.
@@ -17,6 +20,14 @@ pub struct CheckArguments {
     /// Set a key of the file, such as checkpoint.interval=5s
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+
+    /// The board it is to run on, instead of that in the file; `detect` looks at this machine
+    #[arg(long, value_name = "NAME")]
+    pub board: Option<String>,
+
+    /// It is to run on another machine than this one: compare it with the board's profile only
+    #[arg(long)]
+    pub elsewhere: bool,
 }
 
 /// What `tidegate explain` takes.
@@ -34,7 +45,8 @@ pub struct ExplainArguments {
 }
 
 pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
-    let planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let place = if arguments.elsewhere { Place::Elsewhere } else { Place::Here };
+    let planned = PlannedJob::load(&arguments.job, &arguments.overrides, arguments.board.as_deref(), place)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "job {}", planned.config.name)?;
     for source in &planned.sources {
@@ -47,6 +59,13 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
         let columns: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
         writeln!(out, "sink {}\n  takes {} ({})", sink.name.value, taken.from, columns.join(", "))?;
     }
+    board::describe(&planned.config.board, &mut out)?;
+    writeln!(out, "state\n  {}", planned.config.backend().name())?;
+    let (settings, overhead) = planned.config.outline();
+    memory_plan::show(&settings, &overhead, planned.job.keyed_steps(), "", &mut out)?;
+    for doubt in planned.config.board.doubts() {
+        writeln!(out, "warning: this machine is not as its profile says: {doubt}")?;
+    }
     for unread in planned.job.unread() {
         writeln!(out, "warning: nothing reads {unread}, so it is not run")?;
     }
@@ -55,7 +74,7 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
 }
 
 pub(super) fn explain(arguments: &ExplainArguments) -> anyhow::Result<()> {
-    let planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let planned = PlannedJob::load(&arguments.job, &arguments.overrides, None, Place::Elsewhere)?;
     let mut out = std::io::stdout().lock();
     let mut is_there = arguments.query.is_none();
     for plan in planned.job.plans() {

@@ -13,12 +13,13 @@ use super::arguments::{
 use super::report::report;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
-use super::{allocator, logging, mqtt, publish, signals};
+use super::{allocator, board, logging, mqtt, publish, signals};
+use crate::board::{ChosenBoard, JobSize};
 use crate::checkpoint::{ArchiveError, UploadLimits};
-use crate::config::{BoardProfile, ByteSize, DemoDefaults, Interval, data_directory};
+use crate::config::{BackendKind, ByteSize, DemoDefaults, Interval, data_directory};
 use crate::runtime::{
-    Backend, Compression, JobError, JournalSettings, NotifySocket, RemoteSettings, SHIP_JOURNAL_INTERVAL,
-    Settings, Start, StopHandle,
+    Compression, JobError, JournalSettings, NotifySocket, RemoteSettings, SHIP_JOURNAL_INTERVAL, Settings,
+    Start, StopHandle,
 };
 use crate::source::generator::Generator;
 use crate::source::{Acknowledge, Retry, TcpConnect, TcpListen};
@@ -31,12 +32,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
         (_, true) => LevelFilter::DEBUG,
         _ => LevelFilter::INFO,
     });
-    if arguments.memory_max.is_some() {
+    let board = board::of_demo(arguments.board.as_deref())?;
+    let settings = settings(arguments, &board)?;
+    if settings.memory_max.is_some() {
         allocator::restart_frugally();
     }
+    board::log(&board);
     let stop = StopHandle::new();
     signals::watch(stop.clone()).context("cannot watch for signals")?;
-    let environment = Environment::with_settings(JOB, settings(arguments)?);
+    let environment = Environment::with_settings(JOB, settings);
     let lines = source(arguments, &environment)?;
     let averages = match arguments.mqtt_options.exactness {
         Some(ExactnessName::Sequence) => sequenced_averages(lines),
@@ -56,14 +60,15 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
-    let board = BoardProfile::generic().settings();
-    let backend = match arguments.backend {
-        BackendName::Memory => Backend::Memory,
-        BackendName::File => Backend::File { directory: checkpoint_directory(arguments)? },
-        BackendName::Sled => Backend::Sled { directory: checkpoint_directory(arguments)? },
-        BackendName::RocksDb => Backend::RocksDb { directory: checkpoint_directory(arguments)? },
-    };
+fn settings(arguments: &DemoArguments, chosen: &ChosenBoard) -> anyhow::Result<Settings> {
+    let board = chosen.profile.settings();
+    let kind = arguments.backend.map_or(chosen.profile.backend(), |backend| match backend {
+        BackendName::Memory => BackendKind::Memory,
+        BackendName::File => BackendKind::File,
+        BackendName::Sled => BackendKind::Sled,
+        BackendName::RocksDb => BackendKind::RocksDb,
+    });
+    let backend = kind.at(|| checkpoint_directory(arguments))?;
     let control = backend.directory().map(Path::to_owned).or_else(|| arguments.checkpoint_dir.clone());
     let mut journal = board.journal.unwrap_or_default();
     if let Some(bytes_max) = arguments.journal_max {
@@ -79,7 +84,7 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         Some(JournalArgument::Sync(sync)) => Some(JournalSettings { sync, ..journal }),
         None => Some(journal),
     };
-    Ok(Settings {
+    let settings = Settings {
         remote: remote(arguments)?,
         journal,
         parallelism: usize::from(arguments.parallelism),
@@ -105,7 +110,17 @@ fn settings(arguments: &DemoArguments) -> anyhow::Result<Settings> {
         },
         notify: NotifySocket::from_environment(),
         ..board
-    })
+    };
+    let mqtt_sinks = usize::from(publish::sink(&arguments.publish_options).is_some());
+    let size = JobSize {
+        sources: 1,
+        sinks: (mqtt_sinks + usize::from(arguments.output.is_some())).max(1),
+        mqtt_sinks,
+        queries: 1,
+        has_remote: settings.remote.is_some(),
+    };
+    board::check_fit(chosen, &settings, size)?;
+    Ok(settings)
 }
 
 fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {

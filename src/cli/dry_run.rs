@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::job::PlannedJob;
 use super::logging;
+use crate::board::Place;
 use crate::disk::{RealDisk, read_whole};
 use crate::query::QuerySource;
 use crate::runtime::{JobError, Settings};
@@ -56,10 +57,15 @@ pub struct TestArguments {
     /// Set a key of the file, such as checkpoint.interval=5s
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+
+    /// The board it is for, instead of that in the file: the job must fit it. Samples run anywhere
+    #[arg(long, value_name = "NAME")]
+    pub board: Option<String>,
 }
 
 pub(super) fn test(arguments: &TestArguments) -> anyhow::Result<()> {
-    let mut planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let mut planned =
+        PlannedJob::load(&arguments.job, &arguments.overrides, arguments.board.as_deref(), Place::Elsewhere)?;
     logging::start(LevelFilter::WARN);
     if let Some(name) = &arguments.sink
         && !planned.config.sinks.iter().any(|sink| sink.name.value == *name)

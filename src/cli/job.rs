@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::board::Place;
 use crate::config::{
     Branch, Diagnostic, Diagnostics, Located, SinkConnector, SinkFormat, SourceConfig, SourceConnector,
     SourceFormat, Template, TemplatePart, TextError, TimestampUnit as Unit,
@@ -31,12 +32,18 @@ pub(super) struct PlannedJob {
 }
 
 impl PlannedJob {
-    /// Reads the job file at `path`, with the `KEY=VALUE` of each `--set`, and plans its queries. Opens nothing else.
+    /// Reads the job file at `path`, with the `KEY=VALUE` of each `--set` and the board of `--board`, and plans its queries.
+    /// Opens nothing else, but for a look at this machine where the job is to run here on a certain board.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub(super) fn load(path: &Path, overrides: &[String]) -> Result<Self, Diagnostics> {
-        let config = load_job(path, overrides)?;
+    pub(super) fn load(
+        path: &Path,
+        overrides: &[String],
+        board: Option<&str>,
+        place: Place,
+    ) -> Result<Self, Diagnostics> {
+        let config = load_job(path, overrides, board, place)?;
         let sources = sources(&config)?;
         let query = |query: &crate::config::QueryConfig| QueryText {
             name: query.name.value.clone(),

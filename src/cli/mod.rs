@@ -3,6 +3,7 @@
 mod allocator;
 mod archive;
 mod arguments;
+mod board;
 mod check;
 mod checkpoint;
 #[cfg(feature = "completions")]
@@ -14,6 +15,7 @@ mod functions;
 mod job;
 mod journal;
 mod logging;
+mod memory_plan;
 mod mqtt;
 mod outbox;
 mod progress;
@@ -42,6 +44,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Board(command) => board::run(&command),
         Command::Explain(arguments) => check::explain(&arguments),
         #[cfg(feature = "completions")]
         Command::Completions(arguments) => completions::completions(&arguments),

@@ -6,9 +6,11 @@ use anyhow::Context;
 use clap::Args;
 use tracing::level_filters::LevelFilter;
 
+use super::board;
 use super::job::PlannedJob;
 use super::report::report;
 use super::{allocator, logging, signals};
+use crate::board::Place;
 use crate::runtime::{JobError, NotifySocket, Start, StopHandle};
 use crate::stream::Environment;
 
@@ -21,6 +23,10 @@ pub struct RunArguments {
     /// Set a key of the file, such as checkpoint.interval=5s or source.readings.address=0.0.0.0:9000
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+
+    /// The board it runs on, instead of that in the file; `detect` looks at this machine
+    #[arg(long, value_name = "NAME")]
+    pub board: Option<String>,
 
     /// Begin with empty state, whatever was saved
     #[arg(long, conflicts_with = "from_savepoint")]
@@ -44,7 +50,8 @@ pub struct RunArguments {
 }
 
 pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
-    let planned = PlannedJob::load(&arguments.job, &arguments.overrides)?;
+    let planned =
+        PlannedJob::load(&arguments.job, &arguments.overrides, arguments.board.as_deref(), Place::Here)?;
     logging::start(match (arguments.quiet, arguments.verbose) {
         (true, _) => LevelFilter::WARN,
         (_, true) => LevelFilter::DEBUG,
@@ -54,6 +61,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     if settings.memory_max.is_some() {
         allocator::restart_frugally();
     }
+    board::log(&planned.config.board);
     settings.start = match &arguments.from_savepoint {
         Some(path) => Start::Savepoint(path.clone()),
         None if arguments.fresh => Start::Empty,

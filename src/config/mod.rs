@@ -1,9 +1,9 @@
-//! Settings from text: job files, sizes and durations, the board profile, the demo's defaults.
+//! Settings from text: job files, sizes and durations, the demo's defaults.
 //!
 //! Text is parsed into a raw shape that refuses unknown keys, then turned once into types that cannot be wrong.
 
 mod address;
-mod board;
+mod backend;
 mod demo;
 mod diagnostics;
 mod directory;
@@ -11,7 +11,7 @@ pub(crate) mod job;
 mod units;
 
 pub use address::{ListenAddress, ListenAddressError};
-pub use board::BoardProfile;
+pub(crate) use backend::BackendKind;
 pub use demo::{ConnectDefaults, DemoDefaults, GeneratorDefaults, ListenDefaults};
 pub(crate) use diagnostics::Colours;
 pub use diagnostics::Diagnostics;
@@ -19,8 +19,9 @@ pub(crate) use diagnostics::{Diagnostic, TextError};
 pub(crate) use directory::data_directory;
 pub(crate) use job::{
     Branch, JobConfig, Located, QueryConfig, SinkConnector, SinkFormat, SourceConfig, SourceConnector,
-    SourceFormat, Template, TemplatePart, TimestampUnit, WatermarkPer, load_job,
+    SourceFormat, Template, TemplatePart, TimestampUnit, WatermarkPer, did_you_mean, load_job,
 };
+pub(crate) use units::size_text;
 pub use units::{ByteSize, Interval, UnitError};
 
 /// Why a settings file is refused.
@@ -37,7 +38,7 @@ pub enum ConfigError {
     },
 }
 
-fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text)
         .map_err(|source| ConfigError::Syntax { file: file.to_owned(), source: Box::new(source) })
 }

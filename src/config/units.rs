@@ -66,6 +66,18 @@ impl FromStr for ByteSize {
     }
 }
 
+/// A size for people: `512B`, `8.5MiB`, `2GiB`; cut to a tenth of its unit.
+pub(crate) fn size_text(bytes: u64) -> String {
+    let unit = [(30, "GiB"), (20, "MiB"), (10, "KiB")].into_iter().find(|(shift, _)| bytes >> shift > 0);
+    let Some((shift, name)) = unit else { return format!("{bytes}B") };
+    let (whole, rest) = (bytes >> shift, bytes & ((1 << shift) - 1));
+    if rest == 0 {
+        return format!("{whole}{name}");
+    }
+    let tenths = rest.saturating_mul(10) >> shift;
+    format!("{whole}.{tenths}{name}")
+}
+
 /// A length of time: `100ms`, `2s`, `5m`, `1h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval(pub Duration);
@@ -120,6 +132,15 @@ mod tests {
         assert_eq!("1500 ms".parse(), Ok(Interval(Duration::from_millis(1500))));
         assert_eq!("2m".parse(), Ok(Interval(Duration::from_secs(120))));
         assert_eq!("7d".parse(), Ok(Interval(Duration::from_secs(7 * 86_400))));
+    }
+
+    #[test]
+    fn sizes_are_shown_in_the_unit_that_suits_them() {
+        let shown =
+            [0, 1023, 1024, 8_912_896, 320 << 20, (320 << 20) + 1, 3_885_396 << 10, 8 << 30, u64::MAX];
+        let expected =
+            ["0B", "1023B", "1KiB", "8.5MiB", "320MiB", "320.0MiB", "3.7GiB", "8GiB", "17179869183.9GiB"];
+        assert_eq!(shown.map(size_text), expected);
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl QueryJob {
         self.plans.iter().map(|(plan, _)| plan)
     }
 
+    /// Steps that hold state, of the queries that are run: each is an operator of its own.
+    pub(crate) fn keyed_steps(&self) -> usize {
+        let read = self.read();
+        let plans = self.plans().filter(|plan| read.contains(plan.name.as_str()));
+        plans.map(|plan| plan.pipeline.keyed_steps()).sum()
+    }
+
     /// The sinks, with the columns each gets.
     pub(crate) fn sinks(&self) -> &[(QuerySink, Vec<Field>)] {
         &self.sinks

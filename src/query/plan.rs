@@ -43,6 +43,15 @@ pub(crate) enum Input {
 }
 
 impl Pipeline {
+    /// Steps that hold state, also of what it reads.
+    pub(crate) fn keyed_steps(&self) -> usize {
+        let own = self.steps.iter().filter(|step| !matches!(step, Step::Calc(_))).count();
+        match &self.input {
+            Input::Relation(_) => own,
+            Input::Union(branches) => own + branches.iter().map(Self::keyed_steps).sum::<usize>(),
+        }
+    }
+
     /// The sources and queries it reads.
     pub(crate) fn relations(&self) -> Vec<&str> {
         match &self.input {

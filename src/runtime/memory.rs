@@ -21,6 +21,31 @@ const SLED_PAGES_SHARE: u64 = 8;
 /// Cached rows and blocks of all stores where no budget is set, in bytes.
 const STORE_BYTES_DEFAULT: u64 = 64 << 20;
 
+/// What goes off a budget before stores and state have their part, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemoryOverhead {
+    /// Code, stacks, allocator.
+    pub(crate) fixed: u64,
+    /// Batches on their way.
+    pub(crate) batches: u64,
+    /// Shipping.
+    pub(crate) remote: u64,
+}
+
+impl MemoryOverhead {
+    pub(crate) fn of(settings: &Settings, has_remote: bool) -> Self {
+        Self {
+            fixed: FIXED_BYTES,
+            batches: MemoryPlan::batch_bytes(settings),
+            remote: if has_remote { REMOTE_BYTES } else { 0 },
+        }
+    }
+
+    pub(crate) fn total(&self) -> u64 {
+        self.fixed + self.batches + self.remote
+    }
+}
+
 /// How memory is measured out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MemoryPlan {
@@ -33,12 +58,14 @@ pub(crate) struct MemoryPlan {
 impl MemoryPlan {
     /// The plan for a job whose state is held in `holders` places (operators times subtasks).
     pub(crate) fn of(settings: &Settings, holders: usize) -> Self {
+        Self::beside(&MemoryOverhead::of(settings, settings.remote.is_some()), settings, holders)
+    }
+
+    /// The same beside an overhead that is known.
+    pub(crate) fn beside(overhead: &MemoryOverhead, settings: &Settings, holders: usize) -> Self {
         let holders = holders.max(1) as u64;
         let has_store = matches!(settings.backend, Backend::Sled { .. } | Backend::RocksDb { .. });
-        let batches = Self::batch_bytes(settings);
-        let remote = if settings.remote.is_some() { REMOTE_BYTES } else { 0 };
-        let left =
-            settings.memory_max.map(|max| max.saturating_sub(FIXED_BYTES + batches + remote).max(max / 8));
+        let left = settings.memory_max.map(|max| max.saturating_sub(overhead.total()).max(max / 8));
         let for_stores = left.unwrap_or(2 * STORE_BYTES_DEFAULT);
         let state = match (has_store, left) {
             // A snapshot copies what changes while it is written, a table doubles when it grows.

@@ -79,7 +79,7 @@ pub(crate) use job::run;
 #[cfg(test)]
 pub(crate) use job::run_on;
 pub use job_handle::{AfterSavepoint, JobHandle, PendingSavepoint};
-pub(crate) use memory::MEMORY_MIN;
+pub(crate) use memory::{MEMORY_MIN, MemoryOverhead, MemoryPlan};
 pub use remote::RemoteSettings;
 pub(crate) use remote::{OpenRemote, OpenShipping, progress_log, report_journal, report_lost};
 pub(crate) use remote::{

@@ -9,6 +9,7 @@
     reason = "scenarios look at and damage files behind the program's back, and their helpers may fail"
 )]
 
+mod a_board_gives_its_defaults_or_refuses_the_job;
 #[cfg(feature = "remotes")]
 mod a_board_whose_power_is_cut_carries_on;
 mod a_broker_that_refuses_outputs_is_waited_for;

@@ -2,20 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use super::document::{self, JOB_BYTES_MAX, Located, Table, Value};
+use super::board::{board, check_board};
+use super::document::{self, JOB_BYTES_MAX, Located, Node, Table, Value};
 use super::overrides;
 use super::query::{QueryConfig, query};
 use super::remote::checkpoint;
 use super::report::Report;
-use super::runtime::{BackendKind, board, job, journal, restart, state};
+use super::runtime::{job, journal, restart, state};
 use super::section::Section;
-use super::sink::{Branch, LATE, SinkConfig, sink};
+use super::sink::{Branch, LATE, SinkConfig, SinkConnector, sink};
 use super::source::{SourceConfig, source};
 use super::suggestion::{did_you_mean, list};
-use super::validated::JobConfig;
+use super::validated::{JobConfig, outlined};
+use crate::board::{JobSize, Place};
+use crate::config::BackendKind;
 use crate::config::diagnostics::{Diagnostic, Diagnostics, Location};
 use crate::disk::{RealDisk, read_whole};
-use crate::runtime::{Backend, Settings};
+use crate::runtime::Settings;
 
 /// Sections there is one of.
 pub(super) const SINGLE: [&str; 6] = ["job", "board", "state", "journal", "restart", "checkpoint"];
@@ -30,11 +33,16 @@ pub(crate) struct JobFile {
     base: PathBuf,
 }
 
-/// Reads and checks a job file. `overrides` are the `KEY=VALUE` of each `--set`, in order.
+/// Reads and checks a job file. `overrides` are the `KEY=VALUE` of each `--set`, in order; `board` is that of `--board`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
-pub(crate) fn load_job(path: &Path, overrides: &[String]) -> Result<JobConfig, Diagnostics> {
+/// Everything that is wrong with it, and with running it at `place`.
+pub(crate) fn load_job(
+    path: &Path,
+    overrides: &[String],
+    board: Option<&str>,
+    place: Place,
+) -> Result<JobConfig, Diagnostics> {
     let name = path.display().to_string();
     let refuse = |fault: Diagnostic| Diagnostics::of_file(&name, fault);
     let bytes = read_whole(&RealDisk, path, JOB_BYTES_MAX as u64).map_err(|error| {
@@ -52,7 +60,7 @@ pub(crate) fn load_job(path: &Path, overrides: &[String]) -> Result<JobConfig, D
         refuse(fault.help("save it as UTF-8"))
     })?;
     let base = path.parent().unwrap_or(Path::new(""));
-    JobFile::parse(&name, &text, base, overrides)?.validate()
+    JobFile::parse(&name, &text, base, overrides)?.on_board(board).validate(place)
 }
 
 impl JobFile {
@@ -76,18 +84,38 @@ impl JobFile {
         Ok(Self { report, root, base: base.to_owned() })
     }
 
+    /// Puts the board of the command line in the place of the file's.
+    #[must_use]
+    pub(crate) fn on_board(mut self, name: Option<&str>) -> Self {
+        let Some(name) = name else { return self };
+        let at = self.report.add_board(name);
+        let key = |key: &str| Located { value: key.to_owned(), at: at.clone() };
+        let profile = Node { value: Value::String(name.to_owned()), at: at.clone() };
+        match self.root.get_mut("board").map(|node| &mut node.value) {
+            Some(Value::Table(section)) => section.set(key("profile"), profile),
+            // It is no table, which is said elsewhere.
+            Some(_) => {}
+            None => {
+                let section = Table { entries: vec![(key("profile"), profile)] };
+                self.root.set(key("board"), Node { value: Value::Table(section), at: at.clone() });
+            }
+        }
+        self
+    }
+
     /// Checks everything.
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub(crate) fn validate(self) -> Result<JobConfig, Diagnostics> {
+    pub(crate) fn validate(self, place: Place) -> Result<JobConfig, Diagnostics> {
         self.check_sections();
-        let mut settings = board(&self.single("board"));
+        let board = board(&self.single("board"), place);
+        let mut settings = board.profile.settings();
         let name = job(&self.single("job"), &mut settings);
         if self.root.get("job").is_none() {
             self.fault("the job file has no [job]", "begin it with `[job]` and `name = \"running-average\"`");
         }
-        let state = state(&self.single("state"), &mut settings);
+        let state = state(&self.single("state"), board.profile.backend(), &mut settings);
         journal(&self.single("journal"), state.backend, &mut settings);
         restart(&self.single("restart"), &mut settings);
         let remote = checkpoint(&self.single("checkpoint"), state.backend, &mut settings);
@@ -101,6 +129,15 @@ impl JobFile {
         let queries: Vec<QueryConfig> = queries.into_iter().flatten().collect();
         let sinks: Vec<SinkConfig> = sinks.into_iter().flatten().collect();
         self.check_names(&sources, &queries, &sinks, is_whole);
+        let is_mqtt = |sink: &&SinkConfig| matches!(sink.connector, SinkConnector::Mqtt(_));
+        let size = JobSize {
+            sources: sources.len(),
+            sinks: sinks.len(),
+            mqtt_sinks: sinks.iter().filter(is_mqtt).count(),
+            queries: queries.len(),
+            has_remote: remote.is_some(),
+        };
+        check_board(&board, &self.single("board"), &self.single("job"), &settings, size);
         self.report.finish()?;
         let name = name.expect("a job without a name was reported");
         Ok(JobConfig {
@@ -108,6 +145,7 @@ impl JobFile {
             sources,
             queries,
             sinks,
+            board,
             settings,
             backend: state.backend,
             directory: state.directory,
@@ -202,14 +240,7 @@ impl JobFile {
         if !self.report.is_empty() {
             return;
         }
-        let directory = PathBuf::from(".");
-        let backend = match backend {
-            BackendKind::Memory => Backend::Memory,
-            BackendKind::File => Backend::File { directory },
-            BackendKind::Sled => Backend::Sled { directory },
-            BackendKind::RocksDb => Backend::RocksDb { directory },
-        };
-        if let Err(reason) = (Settings { backend, ..settings.clone() }).check() {
+        if let Err(reason) = outlined(settings, backend).check() {
             let at = self.single("job").place("memory-max");
             self.report.add(Diagnostic::new(reason).at(&at).help("change one of the settings that it names"));
         }

@@ -11,6 +11,7 @@
 //! Limits: a file of 1 MiB; 64 sources, 256 queries, 64 sinks; a schema or a query of 64 KiB.
 
 mod advice;
+mod board;
 mod connector;
 mod document;
 mod file;
@@ -39,5 +40,6 @@ pub(crate) use file::load_job;
 pub(crate) use query::{QueryConfig, WatermarkPer};
 pub(crate) use sink::{Branch, SinkConnector, SinkFormat};
 pub(crate) use source::{SourceConfig, SourceConnector, SourceFormat, TimestampUnit};
+pub(crate) use suggestion::did_you_mean;
 pub(crate) use template::{Template, TemplatePart};
 pub(crate) use validated::JobConfig;

@@ -5,11 +5,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::runtime::BackendKind;
 use super::section::{Keys, Section};
 use crate::checkpoint::{
     ArchiveCipher, ArchiveError, ArchiveKey, Retention, Trust, UploadLimits, UploadWindow, Verification,
 };
+use crate::config::BackendKind;
 use crate::config::diagnostics::Diagnostic;
 use crate::remote::RemoteUri;
 use crate::runtime::{

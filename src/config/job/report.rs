@@ -9,6 +9,8 @@ use crate::config::diagnostics::{Diagnostic, Diagnostics, Location, Text, Texts}
 const COMMAND_LINE: &str = "command line";
 /// What stands before such a text on the command line.
 pub(super) const SET_FLAG: &str = "--set ";
+/// What stands before the board there.
+const BOARD_FLAG: &str = "--board ";
 /// Faults that are kept; a file with more is wrong as a whole.
 const FAULTS_MAX: usize = 1000;
 
@@ -31,6 +33,14 @@ impl Report {
             found: RefCell::default(),
             hidden: RefCell::default(),
         }
+    }
+
+    /// Takes up the board that the command line names, and says where it stands there.
+    pub(super) fn add_board(&mut self, name: &str) -> Location {
+        let at = Location { text: self.texts.len(), span: BOARD_FLAG.len()..BOARD_FLAG.len() + name.len() };
+        let board = Text { name: COMMAND_LINE.to_owned(), text: format!("{BOARD_FLAG}{name}") };
+        self.texts = self.texts.iter().cloned().chain([board]).collect();
+        at
     }
 
     pub(super) fn text(&self, number: usize) -> &str {

@@ -1,4 +1,4 @@
-//! The sections of a job as a whole: `[job]`, `[board]`, `[state]`, `[journal]` and `[restart]`.
+//! The sections of a job as a whole: `[job]`, `[state]`, `[journal]` and `[restart]`.
 //!
 //! Each takes the settings that the board's profile gives and changes what the file says.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::document::Located;
 use super::section::{Keys, Section};
-use crate::config::BoardProfile;
+use crate::config::BackendKind;
 use crate::config::diagnostics::Diagnostic;
 use crate::runtime::{
     BATCH_BYTES_LIMIT, BATCH_BYTES_MIN, BATCH_FRAMES_LIMIT, BATCH_TIMEOUT_MIN, BATCHES_IN_FLIGHT_LIMIT,
@@ -33,8 +33,6 @@ pub(super) const JOB_KEYS: Keys = Keys {
     of_type: &[],
 };
 
-pub(super) const BOARD_KEYS: Keys = Keys { section: "board", common: &["profile"], of_type: &[] };
-
 pub(super) const STATE_KEYS: Keys = Keys {
     section: "state",
     common: &["backend", "directory", "ttl", "keys-max", "key-limit"],
@@ -59,13 +57,6 @@ pub(super) const RESTART_KEYS: Keys = Keys {
 const ATTEMPTS_LIMIT: u64 = 1_000_000;
 /// Segments that the journal's limit must hold.
 const SEGMENTS_MIN: u64 = 4;
-
-/// The settings of the board; `[board]`.
-pub(super) fn board(section: &Section<'_>) -> Settings {
-    section.check_keys(&BOARD_KEYS, None);
-    section.choice("profile", &[("generic", ())]);
-    BoardProfile::generic().settings()
-}
 
 /// `[job]`; gives the name.
 pub(super) fn job(section: &Section<'_>, settings: &mut Settings) -> Option<Located<String>> {
@@ -106,15 +97,6 @@ pub(super) fn job(section: &Section<'_>, settings: &mut Settings) -> Option<Loca
     name
 }
 
-/// The kinds of state backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BackendKind {
-    Memory,
-    File,
-    Sled,
-    RocksDb,
-}
-
 /// What `[state]` says.
 #[derive(Debug)]
 pub(super) struct StateConfig {
@@ -124,22 +106,11 @@ pub(super) struct StateConfig {
     pub(super) ttl: Option<Duration>,
 }
 
-/// `[state]`.
-pub(super) fn state(section: &Section<'_>, settings: &mut Settings) -> StateConfig {
+/// `[state]`; the backend is `default` where it does not say.
+pub(super) fn state(section: &Section<'_>, default: BackendKind, settings: &mut Settings) -> StateConfig {
     section.check_keys(&STATE_KEYS, None);
-    let kinds = [
-        ("file", BackendKind::File),
-        ("memory", BackendKind::Memory),
-        ("sled", BackendKind::Sled),
-        ("rocksdb", BackendKind::RocksDb),
-    ];
-    let backend = section.choice("backend", &kinds).map_or(BackendKind::File, |backend| backend.value);
-    let built = match backend {
-        BackendKind::Memory | BackendKind::File => true,
-        BackendKind::Sled => cfg!(feature = "sled"),
-        BackendKind::RocksDb => cfg!(feature = "rocksdb"),
-    };
-    if !built {
+    let backend = section.choice("backend", &BackendKind::NAMES).map_or(default, |backend| backend.value);
+    if !backend.is_built() {
         let fault = Diagnostic::new("this program was built without that state backend");
         section.report(
             fault.at(&section.place("backend")).help("use \"file\" or \"memory\", or a build that has it"),
@@ -159,7 +130,14 @@ pub(super) fn state(section: &Section<'_>, settings: &mut Settings) -> StateConf
             if let Some(node) = section.node(key) {
                 let fault =
                     Diagnostic::new(format!("`{key}` of [state] limits state on the heap only")).at(&node.at);
-                section.report(fault.help("remove it, or use the backend \"file\" or \"memory\""));
+                let help = match section.node("backend") {
+                    Some(_) => "remove it, or use the backend \"file\" or \"memory\"".to_owned(),
+                    None => format!(
+                        "the board's backend is {:?}: remove the key, or give `backend = \"file\"`",
+                        backend.name()
+                    ),
+                };
+                section.report(fault.help(help));
             }
         }
     }

@@ -2,17 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use super::board::BOARD_KEYS;
 use super::document::{self, Value};
 use super::file::{JobFile, SEVERAL, SINGLE, load_job};
 use super::mqtt_source::LAST_WILL_KEYS;
 use super::report::Report;
-use super::runtime::{BOARD_KEYS, JOB_KEYS, JOURNAL_KEYS, RESTART_KEYS, STATE_KEYS};
+use super::runtime::{JOB_KEYS, JOURNAL_KEYS, RESTART_KEYS, STATE_KEYS};
 use super::source::SOURCE_KEYS;
 use super::{Branch, JobConfig, SinkConnector, SinkFormat, SourceConnector, SourceFormat};
 use super::{query::QUERY_KEYS, remote::CHECKPOINT_KEYS, sink::SINK_KEYS};
+use crate::board::Place;
 use crate::config::TextError;
-use crate::runtime::{Backend, JobError};
+use crate::runtime::{Backend, JobError, JournalSync, Settings};
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -37,7 +40,7 @@ fn read(path: &Path) -> String {
 fn load(text: &str, overrides: &[&str]) -> Result<JobConfig, String> {
     let overrides: Vec<_> = overrides.iter().map(|set| (*set).to_owned()).collect();
     let file = JobFile::parse("job.toml", text, Path::new("/jobs"), &overrides);
-    file.and_then(JobFile::validate).map_err(|faults| faults.to_string())
+    file.and_then(|file| file.validate(Place::Elsewhere)).map_err(|faults| faults.to_string())
 }
 
 const SMALL: &str = r#"
@@ -64,7 +67,7 @@ fn every_file_of_the_configuration_directory_loads() {
         files("config", "toml").into_iter().filter(|path| !path.ends_with("demo.toml")).collect();
     assert!(jobs.len() >= 6, "{jobs:?}");
     for path in jobs {
-        let job = load_job(&path, &[]).unwrap_or_else(|faults| panic!("{faults}"));
+        let job = load_job(&path, &[], None, Place::Here).unwrap_or_else(|faults| panic!("{faults}"));
         assert!(!job.queries.is_empty(), "{}", path.display());
         let sample = |extension: &str| {
             let stem = path.file_stem().unwrap().to_string_lossy();
@@ -148,7 +151,10 @@ fn wrong_files_are_refused_with_line_cause_and_remedy() {
         let overrides: Vec<String> =
             text.lines().filter_map(|line| line.strip_prefix("# --set ").map(str::to_owned)).collect();
         let file = JobFile::parse(&name, &text, Path::new("/jobs"), &overrides);
-        let faults = file.and_then(JobFile::validate).expect_err(&name).to_string();
+        // And which board.
+        let board = text.lines().find_map(|line| line.strip_prefix("# --board "));
+        let file = file.map(|file| file.on_board(board));
+        let faults = file.and_then(|file| file.validate(Place::Elsewhere)).expect_err(&name).to_string();
         let expected = path.with_extension("stderr");
         if std::env::var_os("TIDEGATE_BLESS").is_some() {
             bless(&expected, &faults);
@@ -210,6 +216,38 @@ fn the_command_line_wins_over_the_file() {
     );
     let job = load(SMALL, &["query.all.sql=SELECT key FROM readings", "source.readings.format=csv"]).unwrap();
     assert_eq!(job.queries[0].sql.text, "SELECT key FROM readings");
+}
+
+#[test]
+fn the_board_gives_what_the_file_leaves_open() {
+    let board = "[board]\nprofile = \"raspberry-pi-4\"\n";
+    let settings = |text: &str, sets: &[&str]| load(text, sets).unwrap().outline().0;
+    let (plain, on_pi) = (settings(SMALL, &[]), settings(&format!("{board}{SMALL}"), &[]));
+    assert_eq!((plain.memory_max, on_pi.memory_max), (None, Some(256 << 20)));
+    assert_eq!((plain.threads, on_pi.threads), (Settings::default().threads, 3));
+    assert!(matches!(plain.backend, Backend::File { .. }));
+    #[cfg(feature = "rocksdb")]
+    assert!(matches!(on_pi.backend, Backend::RocksDb { .. }));
+    assert_eq!(on_pi.journal.unwrap().sync, JournalSync::Every(Duration::from_millis(100)));
+    // What the file says stands.
+    let sets =
+        ["state.backend=file", "job.memory-max=64MiB", "journal.sync=always", "checkpoint.interval=2s"];
+    let own = settings(&format!("{board}{SMALL}"), &sets);
+    assert_eq!((own.memory_max, own.journal.unwrap().sync), (Some(64 << 20), JournalSync::Always));
+    assert_eq!(own.checkpoint_interval, Duration::from_secs(2));
+}
+
+#[test]
+fn the_board_of_the_command_line_wins_over_that_of_the_file() {
+    for text in [SMALL.to_owned(), format!("[board]\nprofile = \"rock-3a\"\n{SMALL}")] {
+        let file = JobFile::parse("job.toml", &text, Path::new("/jobs"), &["job.threads=2".to_owned()]);
+        let job = file.unwrap().on_board(Some("beaglebone-black")).validate(Place::Elsewhere).unwrap();
+        assert_eq!(job.board.profile.name, "beaglebone-black");
+        assert_eq!((job.outline().0.threads, job.outline().0.memory_max), (2, Some(128 << 20)));
+    }
+    let text = format!("board = 1\n{SMALL}");
+    let file = JobFile::parse("job.toml", &text, Path::new("/jobs"), &[]).unwrap().on_board(Some("rock-3a"));
+    assert!(file.validate(Place::Elsewhere).unwrap_err().to_string().contains("must be written [board]"));
 }
 
 #[test]

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use super::query::QueryConfig;
 use super::remote::RemoteConfig;
-use super::runtime::BackendKind;
 use super::sink::SinkConfig;
 use super::source::SourceConfig;
 use super::sql_text::SqlText;
-use crate::config::data_directory;
+use crate::board::ChosenBoard;
 use crate::config::diagnostics::{Diagnostic, Diagnostics, TextError, Texts};
-use crate::runtime::{Backend, JobError, Settings};
+use crate::config::{BackendKind, data_directory};
+use crate::runtime::{Backend, JobError, MemoryOverhead, Settings};
 
 /// A job: what it reads, computes and writes, and how it is run.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct JobConfig {
     /// In the order of the file. One may read from another.
     pub(crate) queries: Vec<QueryConfig>,
     pub(crate) sinks: Vec<SinkConfig>,
+    pub(crate) board: ChosenBoard,
     /// All but directory and remote.
     pub(super) settings: Settings,
     pub(super) backend: BackendKind,
@@ -42,18 +43,25 @@ impl JobConfig {
                 JobError::Configuration(format!("no data directory: {advice}"))
             }),
         };
-        let backend = match self.backend {
-            BackendKind::Memory => Backend::Memory,
-            BackendKind::File => Backend::File { directory: directory()? },
-            BackendKind::Sled => Backend::Sled { directory: directory()? },
-            BackendKind::RocksDb => Backend::RocksDb { directory: directory()? },
-        };
+        let backend = self.backend.at(directory)?;
         let control = match &backend {
             Backend::Memory => self.directory.clone(),
             kept => kept.directory().map(Path::to_owned),
         };
         let remote = self.remote.as_ref().map(RemoteConfig::open).transpose().map_err(JobError::Remote)?;
         Ok(Settings { backend, control, remote, ..self.settings.clone() })
+    }
+
+    /// The same as far as it is known without its directory and its keys, and what goes off its memory before state.
+    pub(crate) fn outline(&self) -> (Settings, MemoryOverhead) {
+        let settings = outlined(&self.settings, self.backend);
+        let overhead = MemoryOverhead::of(&settings, self.remote.is_some());
+        (settings, overhead)
+    }
+
+    /// The state backend's name.
+    pub(crate) fn backend(&self) -> BackendKind {
+        self.backend
     }
 
     /// A fault in a schema or a query, as one of the file.
@@ -65,4 +73,11 @@ impl JobConfig {
     pub(crate) fn refuse(&self, faults: Vec<Diagnostic>) -> Diagnostics {
         Diagnostics::new(&self.texts, faults)
     }
+}
+
+/// Settings with a backend whose directory is not known.
+pub(super) fn outlined(settings: &Settings, backend: BackendKind) -> Settings {
+    let nowhere = || Ok::<_, std::convert::Infallible>(PathBuf::from("."));
+    let backend = backend.at(nowhere).unwrap_or(Backend::Memory);
+    Settings { backend, ..settings.clone() }
 }

@@ -1,0 +1,150 @@
+//! The board that a job is for, as its file or the command line chooses it.
+
+use super::catalogue::GENERIC;
+use super::compare::{Difference, Obstacle, differences};
+use super::detect::detect;
+use super::machine::Machine;
+use super::profile::BoardProfile;
+
+/// In place of a name: the board that this machine is.
+pub(crate) const DETECT: &str = "detect";
+
+/// Where a job is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On this machine, which is compared with the profile.
+    Here,
+    /// On another one: the profile is all that is known of it.
+    Elsewhere,
+}
+
+/// A board that was chosen.
+#[derive(Debug, Clone)]
+pub(crate) struct ChosenBoard {
+    pub(crate) profile: BoardProfile,
+    /// What was seen, of a board that was detected.
+    pub(crate) because: Option<String>,
+    /// This machine, where it is compared with the profile.
+    machine: Option<Machine>,
+    /// What the job file says that the board has.
+    memory_bytes: Option<u64>,
+}
+
+/// The memory of a board, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BoardMemory {
+    pub(crate) all_bytes: u64,
+    /// What the system keeps.
+    pub(crate) system_bytes: u64,
+}
+
+impl BoardMemory {
+    /// What is left for a job.
+    pub(crate) fn left(&self) -> u64 {
+        self.all_bytes.saturating_sub(self.system_bytes)
+    }
+}
+
+impl ChosenBoard {
+    /// The board of a job that chooses none.
+    pub(crate) fn generic() -> Self {
+        Self { profile: BoardProfile::generic(), because: None, machine: None, memory_bytes: None }
+    }
+
+    /// The board of this name, or the one that this machine is; `None` when there is no such name. The machine is looked
+    /// at where that is needed.
+    pub(crate) fn named(name: &str, place: Place) -> Option<Self> {
+        if name == DETECT {
+            return Some(Self::of(Machine::here(), place));
+        }
+        let profile = BoardProfile::find(name)?;
+        let is_compared = place == Place::Here && !profile.is_any_machine();
+        let machine = is_compared.then(Machine::here);
+        Some(Self { profile, because: None, machine, memory_bytes: None })
+    }
+
+    fn of(machine: Machine, place: Place) -> Self {
+        let detected = detect(&machine);
+        let machine = Some(machine).filter(|_| place == Place::Here);
+        Self { profile: detected.profile, because: Some(detected.because), machine, memory_bytes: None }
+    }
+
+    /// Says how much memory the board has, where that is not what its profile says.
+    pub(crate) fn set_memory_bytes(&mut self, bytes: u64) {
+        self.memory_bytes = Some(bytes);
+    }
+
+    /// Whether it was chosen at all.
+    pub(crate) fn is_generic(&self) -> bool {
+        self.profile.name == GENERIC
+    }
+
+    /// Its memory: what this machine has, or else what the job file says, or else what the profile says.
+    pub(crate) fn memory(&self) -> Option<BoardMemory> {
+        let hardware = self.profile.machine.as_ref()?;
+        let found = self.machine.as_ref().and_then(|machine| machine.memory_bytes);
+        let all_bytes = found.or(self.memory_bytes).unwrap_or(hardware.memory_bytes());
+        Some(BoardMemory { all_bytes, system_bytes: hardware.system_bytes() })
+    }
+
+    /// What keeps a job from running on this machine.
+    pub(crate) fn obstacles(&self) -> Vec<Obstacle> {
+        self.machine.iter().flat_map(|machine| Obstacle::between(&self.profile, machine)).collect()
+    }
+
+    /// What speaks against the profile's defaults on this machine.
+    pub(crate) fn doubts(&self) -> Vec<Difference> {
+        let Some(machine) = &self.machine else { return Vec::new() };
+        let mut found = differences(&self.profile, machine);
+        let detected = detect(machine);
+        if !machine.compatible.is_empty() && detected.profile.name != self.profile.name {
+            found.push(Difference::Board { name: detected.profile.name, because: detected.because });
+        }
+        found.retain(Difference::is_doubtful);
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::architecture::Architecture;
+
+    #[test]
+    fn the_machine_itself_is_asked_before_the_file_and_the_profile() {
+        let machine = Machine {
+            architecture: Some(Architecture::Aarch64),
+            compatible: vec!["raspberrypi,4-model-b".to_owned()],
+            memory_bytes: Some(7 << 30),
+            ..Machine::default()
+        };
+        let mut board = ChosenBoard::of(machine, Place::Here);
+        assert_eq!(board.profile.name, "raspberry-pi-4");
+        board.set_memory_bytes(4 << 30);
+        assert_eq!(board.memory().unwrap().left(), (7 << 30) - (256 << 20));
+        assert_eq!(board.doubts(), [], "more memory is no reason for a doubt");
+        let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
+        assert_eq!(board.memory().unwrap().left(), (1 << 30) - (256 << 20));
+        board.set_memory_bytes(4 << 30);
+        assert_eq!(board.memory().unwrap().left(), (4 << 30) - (256 << 20));
+        assert_eq!((board.doubts(), board.obstacles()), (vec![], vec![]));
+    }
+
+    #[test]
+    fn another_board_than_the_chosen_one_is_pointed_out() {
+        let machine = Machine { compatible: vec!["raspberrypi,5-model-b".to_owned()], ..Machine::default() };
+        let machine = Machine { architecture: Some(Architecture::Aarch64), ..machine };
+        let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
+        board.machine = Some(machine);
+        let said = "it is a raspberry-pi-5: the device tree says \"raspberrypi,5-model-b\"";
+        assert_eq!(board.doubts().iter().map(ToString::to_string).collect::<Vec<_>>(), [said]);
+    }
+
+    #[test]
+    fn nothing_is_compared_with_the_generic_profile() {
+        let board = ChosenBoard::named("generic", Place::Here).unwrap();
+        assert!(board.machine.is_none() && board.memory().is_none() && board.is_generic());
+        assert!(ChosenBoard::named("toaster", Place::Elsewhere).is_none());
+        assert!(ChosenBoard::named("detect", Place::Elsewhere).unwrap().because.is_some());
+    }
+}
