@@ -40,8 +40,6 @@ pub(crate) struct Build {
     /// The processor, as rustc calls it.
     pub(crate) cpu: String,
     pub(crate) rustc_flags: String,
-    /// For gcc and g++.
-    pub(crate) c_flags: String,
 }
 
 impl Build {

@@ -146,7 +146,6 @@ fn as_json(profile: &BoardProfile) -> Value {
             "debian_architecture": build.debian_architecture,
             "cpu": build.cpu,
             "rustc_flags": build.rustc_flags,
-            "c_flags": build.c_flags,
         })),
         "machine": profile.machine.as_ref().map(|machine| json!({
             "cores": machine.cores,
