@@ -1,6 +1,6 @@
 //! SQL text to the parser's tree: what of Flink's syntax the parser does not know is taken out of the tokens first.
 
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::Query;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -69,15 +69,32 @@ fn without_table_keywords(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 /// Text that does not parse, or is not one query.
 pub(super) fn parse_query(text: &str) -> Result<Query, QueryError> {
     let mut parser = parser(text)?;
-    let statements = parser.parse_statements().map_err(|error| parse_error(text, &parser, &error))?;
-    let mut statements = statements.into_iter();
-    match (statements.next(), statements.next()) {
-        (Some(Statement::Query(query)), None) => Ok(*query),
-        (None, _) => Err(QueryError::new("the text is empty").help("write one SELECT")),
-        (Some(_), Some(_)) => Err(QueryError::new("there is more than one statement")
+    while parser.consume_token(&Token::SemiColon) {}
+    let first = parser.peek_token();
+    match &first.token {
+        Token::EOF => return Err(QueryError::new("the text is empty").help("write one SELECT")),
+        Token::LParen => {}
+        Token::Word(word) if matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES) => {}
+        _ => {
+            return Err(QueryError::new("this is not a SELECT")
+                .at(SqlText(text).range(first.span))
+                .help("sources and sinks are tables of the job file; a query is one SELECT"));
+        }
+    }
+    // Not as a statement of any kind: most of the parser is about the others, and stays out of the program so.
+    let query = parser.parse_query().map_err(|error| parse_error(text, &parser, &error))?;
+    let is_ended = parser.consume_token(&Token::SemiColon);
+    while parser.consume_token(&Token::SemiColon) {}
+    let next = parser.peek_token();
+    match next.token {
+        Token::EOF => Ok(*query),
+        _ if is_ended => Err(QueryError::new("there is more than one statement")
+            .at(SqlText(text).range(next.span))
             .help("write one SELECT a query; another [[query]] can read this one by its name")),
-        (Some(_), None) => Err(QueryError::new("this is not a SELECT")
-            .help("sources and sinks are tables of the job file; a query is one SELECT")),
+        _ => {
+            let error = parser.expected::<()>("end of statement", next).expect_err("it is always an error");
+            Err(parse_error(text, &parser, &error))
+        }
     }
 }
 
