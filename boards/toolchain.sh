@@ -51,13 +51,21 @@ by_rustup() { # TARGET
     command -v rustc
 }
 
+# With the compiler's own libraries, whose names have versions.
+download_debian() {
+    local driver llvm
+    driver=$(apt-cache depends libstd-rust-web-dev | sed -n 's/.* Depends: \(libstd-rust-web-[0-9.]*\)$/\1/p')
+    llvm=$(apt-cache depends "$driver" | sed -n 's/.* Depends: \(libllvm[0-9]*\)$/\1/p')
+    [ -n "$driver" ] && [ -n "$llvm" ] && apt-get download -qq "${debian[@]}" "$driver" "$llvm"
+}
+
 # Debian's compiler, and the library compiled from Debian's source.
 by_debian() { # TARGET
     local web=$cross/web rustc=$cross/rustc work library
     if [ ! -x "$rustc" ]; then
         say "rustup has no standard library for $1: getting Debian's ${debian[*]}"
         work=$(mktemp -d "$cross/new.XXXXXX")
-        (cd "$work" && { apt-get download -qq "${debian[@]}" libllvm22 || { as_root apt-get update -qq && apt-get download -qq "${debian[@]}" libllvm22; }; }) >&2 \
+        (cd "$work" && { download_debian || { as_root apt-get update -qq && download_debian; }; }) >&2 \
             || fail "Debian's ${debian[*]} cannot be had"
         rm -rf "$web"
         mkdir "$work/root"
