@@ -17,6 +17,8 @@
 mod data;
 #[path = "../../tests/it/support/descriptors.rs"]
 mod descriptors;
+#[path = "../../tests/it/support/installed.rs"]
+mod installed;
 #[path = "../running_average/measure.rs"]
 mod measure;
 #[path = "../../tests/it/support/proxy.rs"]

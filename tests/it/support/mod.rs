@@ -8,6 +8,7 @@ mod descriptors;
 #[cfg(feature = "remotes")]
 mod device;
 mod foreign;
+mod installed;
 mod job;
 mod latch;
 mod link;
@@ -16,6 +17,7 @@ mod machine;
 mod memory_cgroup;
 #[cfg(feature = "remotes")]
 mod namespace;
+mod other_broker;
 mod program;
 #[cfg(feature = "remotes")]
 mod proxy;
@@ -51,6 +53,7 @@ pub(crate) use machine::{Board, GUEST_PORT, HOST, PoweredBoard};
 pub(crate) use memory_cgroup::MemoryCgroup;
 #[cfg(feature = "remotes")]
 pub(crate) use namespace::Namespace;
+pub(crate) use other_broker::{OtherBroker, Version};
 pub(crate) use program::{Demo, Ended, Running, field};
 #[cfg(feature = "remotes")]
 pub(crate) use proxy::Proxy;

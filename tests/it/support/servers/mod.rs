@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use process::ServerProcess;
 
+use super::installed::{check, installed};
 use super::skip::skip;
 use super::wait::wait_until_within;
 
@@ -200,24 +201,6 @@ impl Drop for RemoteServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// The folder `install.sh` fills.
-fn installed() -> PathBuf {
-    let cache = std::env::var_os("TIDEGATE_CACHE").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/tidegate");
-    cache.unwrap_or_else(home).join("servers")
-}
-
-fn check(installed: &Path, name: &str) -> Result<(), String> {
-    if let Ok(reason) = std::fs::read_to_string(installed.join(format!("{name}.missing"))) {
-        return Err(reason);
-    }
-    // Each run of it leaves the log of what it found.
-    if installed.join(format!("{name}.log")).exists() {
-        return Ok(());
-    }
-    Err("its server was not installed: run make remote-tools".to_owned())
 }
 
 /// A port nobody listens on.
