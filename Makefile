@@ -23,6 +23,10 @@ lint: tools
 	$(CARGO) fmt --check
 	$(BUILD) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(BUILD) doc --locked --no-deps --document-private-items
+	@if command -v systemd-analyze >/dev/null; then \
+		said=$$(systemd-analyze security --offline=true --threshold=15 boards/service/tidegate@.service) || { echo "$$said"; exit 1; }; \
+		echo "$$said" | tail -n 1; \
+	else echo "SKIPPED: the unit's exposure: no systemd-analyze"; fi
 
 bench: tools broker-tools remote-tools
 	$(BUILD) bench --locked --bench running_average

@@ -20,14 +20,14 @@ fail() { echo "boards/dist.sh: $*" >&2; exit 1; }
 board=${1:-}
 variant=${2:-full}
 boards=$(cd boards && echo *.toml | sed 's/\.toml//g')
-[ -n "$board" ] && [ -e "boards/$board.toml" ] || fail "which board? make dist BOARD=…, one of: $boards"
+[ -e "boards/${board:-none}.toml" ] || fail "there is no board '$board': make dist BOARD=…, one of $boards"
 key() { sed -n "s/^$1 *= *\"\([^\"]*\)\".*/\1/p" "boards/$board.toml"; }
 target=$(key target)
 flags=$(key rustc-flags)
 [ -n "$target" ] || fail "$board has no target: choose a board, or generic-amd64, generic-aarch64 or generic-armv7"
 case $variant in
-    full) profile=release features=(--features rocksdb,sled,remotes,completions) bytes_max=$FULL_BYTES_MAX ;;
-    minimal) profile=minimal features=(--features sled,remote-s3) bytes_max=$MINIMAL_BYTES_MAX ;;
+    full) profile=release features=rocksdb,sled,remotes,completions bytes_max=$FULL_BYTES_MAX ;;
+    minimal) profile=minimal features=sled,remote-s3 bytes_max=$MINIMAL_BYTES_MAX ;;
     *) fail "there is no variant $variant; there are full and minimal" ;;
 esac
 
@@ -49,7 +49,7 @@ fi
 # Boards with the same flags share what was compiled.
 folder=$(realpath -m "${CARGO_TARGET_DIR:-target}")/dist/$target$(tr -cs '[:alnum:]' - <<< "${flags:+-$flags}" | sed 's/-*$//')
 CARGO_TARGET_DIR=$folder cargo zigbuild --profile "$profile" --locked --target "$target.$GLIBC" \
-    --no-default-features "${features[@]}" --bin tidegate
+    --no-default-features --features "$features" --bin tidegate
 
 out=dist/$board/$variant
 mkdir -p "$out"
