@@ -24,6 +24,8 @@ boards=$(cd boards && echo *.toml | sed 's/\.toml//g')
 key() { sed -n "s/^$1 *= *\"\([^\"]*\)\".*/\1/p" "boards/$board.toml"; }
 target=$(key target)
 flags=$(key rustc-flags)
+# What the target has anyway; the linker would take it for a processor from before ARMv7.
+flags=${flags#-C target-cpu=generic}
 [ -n "$target" ] || fail "$board has no target: choose a board, or generic-amd64, generic-aarch64 or generic-armv7"
 case $variant in
     full) profile=release features=rocksdb,sled,remotes,completions bytes_max=$FULL_BYTES_MAX ;;
