@@ -21,6 +21,8 @@ mod descriptors;
 mod installed;
 #[path = "../running_average/measure.rs"]
 mod measure;
+#[path = "../../tests/it/support/port.rs"]
+mod port;
 #[path = "../../tests/it/support/proxy.rs"]
 mod proxy;
 #[path = "../../tests/it/support/servers/mod.rs"]

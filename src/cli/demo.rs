@@ -7,7 +7,7 @@ use anyhow::Context;
 use tracing::level_filters::LevelFilter;
 
 use super::archive::{device, retention, trust};
-use super::arguments::{
+use super::demo_arguments::{
     AckName, BackendName, CompressionName, DemoArguments, ExactnessName, JournalArgument, KeyLimitName,
 };
 use super::report::report;

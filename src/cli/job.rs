@@ -9,7 +9,7 @@ use crate::config::{
 };
 use crate::config::{JobConfig, load_job};
 use crate::query::{
-    CsvFormat, FieldPath, Format, JobPart, OutputFormat, QueryError, QueryJob, QueryOptions, QuerySink,
+    CsvFormat, FieldPath, Format, JobPart, LATE, OutputFormat, QueryError, QueryJob, QueryOptions, QuerySink,
     QuerySource, QueryText, Schema, TimestampUnit, WatermarkPer,
 };
 use crate::sink::SinkSpec;
@@ -20,8 +20,6 @@ const SENML_COLUMNS: &str = "name STRING, unit STRING, value DOUBLE, string_valu
                              data STRING, sum DOUBLE, time TIMESTAMP(3), update_time DOUBLE";
 /// The column of a source of the format `raw` that has no schema.
 const RAW_COLUMNS: &str = "payload STRING";
-/// Behind the name of a query: its late rows.
-const LATE: &str = ".late";
 
 /// A job file whose queries are planned.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ mod checkpoint;
 #[cfg(feature = "completions")]
 mod completions;
 mod demo;
+mod demo_arguments;
 mod dry_run;
 mod exit_code;
 mod functions;

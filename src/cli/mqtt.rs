@@ -1,6 +1,6 @@
 //! The MQTT source from the command line.
 
-use super::arguments::{ExactnessName, MqttArguments};
+use super::demo_arguments::{ExactnessName, MqttArguments};
 use crate::mqtt::{LastWill, Qos};
 use crate::source::{Exactness, MqttSource};
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use tracing::level_filters::LevelFilter;
 
-use super::arguments::{ExactnessName, ReplayArguments};
+use super::arguments::ReplayArguments;
+use super::demo_arguments::ExactnessName;
 use super::logging;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;

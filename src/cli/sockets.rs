@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::arguments::parse_listen;
+use super::demo_arguments::parse_listen;
 use crate::config::ByteSize;
 use crate::source::{ClientCertificate, TcpListen, TlsListen, UdpReceive, UnixListen, UnixReceive};
 

@@ -22,7 +22,7 @@ use std::path::Path;
 #[cfg(feature = "sled")]
 #[cfg(test)]
 pub(crate) use faulty::FaultyDisk;
-pub(crate) use real::{DirectoryLock, RealDisk, is_handed_over, read_secret};
+pub(crate) use real::{DirectoryLock, RealDisk, read_secret};
 #[cfg(test)]
 pub(crate) use simulated::{Call, Fault, Random, SimulatedDisk};
 

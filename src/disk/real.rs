@@ -14,6 +14,8 @@ use super::{Disk, DurableFile};
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// Permissions of group and others.
+const NOT_OWNER: u32 = 0o077;
 
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -162,7 +164,7 @@ impl Disk for RealDisk {
 /// The operating system's; `PermissionDenied` when the group or others may read the file, `InvalidData` when it is longer.
 pub(crate) fn read_secret(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
-    if metadata.permissions().mode() & 0o077 != 0 && !is_handed_over(path) {
+    if metadata.permissions().mode() & NOT_OWNER != 0 && !is_handed_over(path) {
         let advice = "other users may read it; do `chmod 600` on it";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, advice));
     }
@@ -171,7 +173,7 @@ pub(crate) fn read_secret(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Whether systemd hands the file over (`LoadCredential`): it gives the service's user access by a list that shows as the
 /// group's.
-pub(crate) fn is_handed_over(path: &Path) -> bool {
+fn is_handed_over(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|directory| path.starts_with(directory))
 }
 

@@ -7,12 +7,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, RealDisk, is_handed_over, read_whole};
+use crate::disk;
 
 /// Longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 4096;
-/// Permissions of group and others.
-const NOT_OWNER: u32 = 0o077;
 
 /// User and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,8 +31,6 @@ impl fmt::Debug for Credentials {
 pub(crate) enum SecretFileError {
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("others than its owner may read or write {}: `chmod 600` it", path.display())]
-    Exposed { path: PathBuf },
     #[error("{} must hold the user on its first line and the password on its second", path.display())]
     Malformed { path: PathBuf },
 }
@@ -63,14 +59,8 @@ impl Credentials {
 /// # Errors
 /// See [`SecretFileError`].
 pub(crate) fn read_secret(path: &Path, bytes_max: u64) -> Result<Vec<u8>, SecretFileError> {
-    let unreadable = |source| SecretFileError::Read { path: path.to_owned(), source };
-    let status = rustix::fs::stat(path).map_err(|error| unreadable(error.into()))?;
-    if status.st_mode & NOT_OWNER != 0 && !is_handed_over(path) {
-        return Err(SecretFileError::Exposed { path: path.to_owned() });
-    }
-    // Only read, and by its owner's leave: any disk will do.
-    let disk: &dyn Disk = &RealDisk;
-    read_whole(disk, path, bytes_max).map_err(unreadable)
+    disk::read_secret(path, bytes_max)
+        .map_err(|source| SecretFileError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ pub(crate) use job::{JobPart, QueryJob, QueryOptions, QuerySink, QueryText};
 pub(crate) use plan::WatermarkPer;
 pub(crate) use schema::Schema;
 pub(crate) use source::QuerySource;
+pub(crate) use topology::LATE;
 
 /// One row of the documentation of functions: name, forms, what it is.
 pub(crate) type FunctionLine = (&'static str, String, &'static str);

@@ -29,8 +29,8 @@ use crate::source::frame::SourceIndex;
 use crate::state::StateTtl;
 use crate::stream::{Environment, StageSlot, Target, TopologyBuilder};
 
-/// Behind the name of a query: the rows that came too late for its windows.
-pub(super) const LATE: &str = ".late";
+/// Behind the name of a query, where a sink names what it reads: the rows that came too late for its windows.
+pub(crate) const LATE: &str = ".late";
 /// Behind the name of a query: the stage that puts the branches of a union together.
 const UNION: &str = ".union";
 
@@ -232,38 +232,38 @@ fn keyed_stream(
     let input = &branches[0];
     let input_types = input.types.clone();
     let disorder = disorder(branches);
-    let mut by_group = None;
-    let (keys, types, names): (Vec<usize>, Vec<SqlType>, Vec<String>) = match step {
-        Step::Aggregate(step) => {
-            by_group =
-                step.window.filter(|window| window.watermark_per == WatermarkPer::KeyGroup).and(disorder);
-            ((0..step.key_types.len()).collect(), step.output_types(), step.output_names())
-        }
-        Step::Over(step) => {
-            let results = step.calls.iter().map(|call| call.sql_type);
-            let texts = step.calls.iter().map(|call| call.text.clone());
-            let types = input_types.iter().copied().chain(results).collect();
-            (step.keys.clone(), types, input.names.iter().cloned().chain(texts).collect())
-        }
-        Step::Calc(_) => panic!("a calc has no key"),
-    };
-    let inputs = KeyedInputs { branches, keys, by_group };
-    let slot = match step {
+    let mut inputs = KeyedInputs { branches, keys: Vec::new(), by_group: None };
+    let (slot, types, names) = match step {
         Step::Aggregate(step) => {
             let step = Arc::new(step.clone());
-            match step.window {
+            let (types, names) = (step.output_types(), step.output_names());
+            inputs.keys = (0..step.key_types.len()).collect();
+            let slot = match step.window {
                 None => inputs.stage(builder, name, move || ContinuousAggregate::new(Arc::clone(&step), ttl)),
                 Some(window) => {
+                    if window.watermark_per == WatermarkPer::KeyGroup {
+                        inputs.by_group = disorder;
+                    }
                     let late_types: Vec<SqlType> = step.late.iter().map(|at| input_types[*at]).collect();
                     inputs.stage(builder, name, move || {
                         WindowAggregate::new(Arc::clone(&step), window, step.late.clone(), late_types.clone())
                     })
                 }
-            }
+            };
+            (slot, types, names)
         }
         Step::Over(step) => {
+            let results = step.calls.iter().map(|call| call.sql_type);
+            let texts = step.calls.iter().map(|call| call.text.clone());
+            let types: Vec<SqlType> = input_types.iter().copied().chain(results).collect();
+            let names: Vec<String> = input.names.iter().cloned().chain(texts).collect();
+            inputs.keys.clone_from(&step.keys);
             let step = Arc::new(step.clone());
-            inputs.stage(builder, name, move || Over::new(Arc::clone(&step), &input_types, ttl))
+            (
+                inputs.stage(builder, name, move || Over::new(Arc::clone(&step), &input_types, ttl)),
+                types,
+                names,
+            )
         }
         Step::Calc(_) => panic!("a calc has no key"),
     };

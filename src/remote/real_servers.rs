@@ -12,6 +12,8 @@
 mod descriptors;
 #[path = "../../tests/it/support/installed.rs"]
 mod installed;
+#[path = "../../tests/it/support/port.rs"]
+mod port;
 #[path = "../../tests/it/support/servers/mod.rs"]
 mod servers;
 #[path = "../../tests/it/support/skip.rs"]

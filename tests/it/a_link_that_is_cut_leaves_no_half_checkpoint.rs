@@ -10,11 +10,13 @@ use crate::support::{
 
 const KEYS: usize = 200;
 const READINGS: usize = 100;
-const CUTS: usize = 12;
+/// Cuts one after another, whatever gets through between them: the pauses between tries grow with each. Then a checkpoint
+/// gets there, and they begin anew.
+const CUTS_IN_A_ROW: [usize; 5] = [1, 3, 2, 4, 2];
 /// Between two lots of readings.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longest wait for a cut: above the pauses between tries after some cuts in a row.
-const CUT_MAX: Duration = Duration::from_secs(150);
+/// Longest wait for a cut: well above the pause after the most cuts in a row, which is at most 8 s.
+const CUT_MAX: Duration = Duration::from_secs(60);
 /// Bytes that pass before a cut: those of a part of a call, up to some calls with their headers.
 const BYTES: std::ops::Range<usize> = 500..20_000;
 
@@ -32,24 +34,26 @@ fn is_never_seen(kind: Kind) {
     };
     take_in(&mut random);
     running.wait_for_log("checkpoint shipped");
-    for _ in 0..CUTS {
-        proxy.cut_after(random.within(BYTES) as u64);
-        wait_until_within(
-            CUT_MAX,
-            || {
-                std::thread::sleep(PAUSE);
-                // Something to ship, until the cut.
-                take_in(&mut random);
-                proxy.has_cut()
-            },
-            || "nothing was sent".to_owned(),
-        );
-        // A manifest that was cut may be there in part, where a write shows before it has ended: it is passed over.
-        // The job removes older checkpoints meanwhile, also those that were just listed.
-        let (code, stdout, stderr) = device.could_restore(&server.uri());
-        assert_eq!((code, stdout.contains("is whole")), (Some(0), true), "{stdout}{stderr}");
+    for cuts in CUTS_IN_A_ROW {
+        for _ in 0..cuts {
+            proxy.cut_after(random.within(BYTES) as u64);
+            wait_until_within(
+                CUT_MAX,
+                || {
+                    std::thread::sleep(PAUSE);
+                    // Something to ship, until the cut.
+                    take_in(&mut random);
+                    proxy.has_cut()
+                },
+                || "nothing was sent".to_owned(),
+            );
+            // A manifest that was cut may be there in part, where a write shows before it has ended: it is passed over.
+            // The job removes older checkpoints meanwhile, also those that were just listed.
+            let (code, stdout, stderr) = device.could_restore(&server.uri());
+            assert_eq!((code, stdout.contains("is whole")), (Some(0), true), "{stdout}{stderr}");
+        }
+        wait_until_shipped(&running);
     }
-    wait_until_shipped(&running);
     let killed = running.kill();
     assert_eq!(killed.stdout, model.outputs);
     device.lose_data();

@@ -10,7 +10,7 @@ use super::remote::checkpoint;
 use super::report::Report;
 use super::runtime::{job, journal, restart, state};
 use super::section::Section;
-use super::sink::{Branch, LATE, SinkConfig, SinkConnector, sink};
+use super::sink::{Branch, SinkConfig, SinkConnector, sink};
 use super::source::{SourceConfig, source};
 use super::suggestion::{did_you_mean, list};
 use super::validated::{JobConfig, outlined};
@@ -18,6 +18,7 @@ use crate::board::{JobSize, Place};
 use crate::config::BackendKind;
 use crate::config::diagnostics::{Diagnostic, Diagnostics, Location};
 use crate::disk::{RealDisk, read_whole};
+use crate::query::LATE;
 use crate::runtime::Settings;
 
 /// Sections there is one of.

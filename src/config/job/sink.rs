@@ -10,6 +10,7 @@ use super::source::delimiter;
 use super::template::Template;
 use crate::config::diagnostics::Diagnostic;
 use crate::mqtt::Qos;
+use crate::query::LATE;
 use crate::sink::{MqttPublish, OUTBOX_BYTES_MIN, WhenFull};
 
 pub(super) const SINK_KEYS: Keys = Keys {
@@ -41,9 +42,6 @@ pub(super) const SINK_KEYS: Keys = Keys {
         ),
     ],
 };
-
-/// What stands behind a query's name for its late rows.
-pub(super) const LATE: &str = ".late";
 
 /// A sink.
 #[derive(Debug)]

@@ -62,9 +62,9 @@ pub(crate) struct LivenessWatch {
     began: Instant,
 }
 
-#[derive(Clone)]
+/// Whom to ask, and what.
 enum WitnessAddress {
-    Steady(Recipient<Ping>),
+    Pinged(Recipient<Ping>),
     Sequencer,
     Journal,
 }
@@ -88,13 +88,13 @@ impl LivenessWatch {
         watch.watch(
             Role::Steady,
             "the checkpoint coordinator",
-            WitnessAddress::Steady(coordinator.recipient()),
+            WitnessAddress::Pinged(coordinator.recipient()),
         );
         if journal.is_some() {
             watch.watch(Role::Steady, "the journal", WitnessAddress::Journal);
         }
-        for sink in sinks {
-            watch.watch(Role::Sink, "a sink", WitnessAddress::Steady(sink.recipient()));
+        for (number, sink) in (1..).zip(sinks) {
+            watch.watch(Role::Sink, &format!("sink {number}"), WitnessAddress::Pinged(sink.recipient()));
         }
         watch
     }
@@ -164,7 +164,7 @@ impl LivenessWatch {
     fn ask(&self, number: usize, question: Question, context: &mut Context<Self>) {
         let JobActors { sequencer, journal, .. } = &self.start.actors;
         match (self.witnesses.get(number), journal) {
-            (Some(WitnessAddress::Steady(recipient)), _) => {
+            (Some(WitnessAddress::Pinged(recipient)), _) => {
                 let asked = recipient.send(Ping);
                 context.spawn(asked.into_actor(self).map(move |answer, actor, _| {
                     if answer.is_ok() {
@@ -261,7 +261,7 @@ impl Handler<WatchSubtasks> for LivenessWatch {
             liveness.forget_subtasks();
         }
         for (place, subtask) in message.subtasks {
-            self.watch(Role::Subtask, &place, WitnessAddress::Steady(subtask.recipient()));
+            self.watch(Role::Subtask, &place, WitnessAddress::Pinged(subtask.recipient()));
         }
     }
 }

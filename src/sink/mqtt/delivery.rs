@@ -17,7 +17,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::place::now;
 use super::settings::CheckedPublish;
 use super::topic::TopicError;
-use super::{DRAIN_MAX, SharedOutbox, report, store_failed};
+use super::{SharedOutbox, report, store_failed};
 use crate::mqtt::{
     Again, Backoff, BrokerLimits, Codec, CodecError, ConnAck, Connect, ConnectError, Credentials,
     FlightPhase, Incoming, MqttVersion, Outgoing, PacketId, Publish, Publisher, Qos, Refusal, RefusalKind,
@@ -184,7 +184,7 @@ impl Delivery {
         let stop = self.shared.stop.clone();
         let mut backoff = Backoff::default();
         let mut last_reason = String::new();
-        while !stop.is_cancelled() {
+        loop {
             let begun = Instant::now();
             let (end, was_connected) = self.one_connection().await;
             if let Err(error) = self.forget_connection() {
@@ -197,6 +197,10 @@ impl Delivery {
             match end {
                 End::Stopping => return Last::Stopped,
                 End::Outbox(error) => return Last::Store(error),
+                _ if stop.is_cancelled() => {
+                    tracing::warn!(broker = %self.settings.url, reason = %end, "what was not delivered waits in the outbox");
+                    return Last::Stopped;
+                }
                 _ => {}
             }
             let (reason, pause) = (end.to_string(), backoff.pause());
@@ -214,7 +218,6 @@ impl Delivery {
                 }
             }
         }
-        Last::Stopped
     }
 
     /// What is too old goes also while there is no connection.
@@ -267,9 +270,9 @@ impl Delivery {
     }
 
     async fn one_connection(&mut self) -> (End, bool) {
-        let stop = self.shared.stop.clone();
+        let shared = Arc::clone(&self.shared);
         let connected = tokio::select! {
-            () = stop.cancelled() => Err(End::Stopping),
+            () = shared.has_no_use_for_connection() => Err(End::Stopping),
             connected = self.connect() => connected,
         };
         match connected {
@@ -368,8 +371,8 @@ impl Delivery {
         let stop = self.shared.stop.clone();
         let shared = Arc::clone(&self.shared);
         let (mut reader, mut writer) = tokio::io::split(transport);
-        let mut ends_at: Option<Instant> = None;
         loop {
+            let ends_at = shared.ends_at();
             self.take_in(&mut received, &mut link)?;
             let has_left = self.fill(&mut link, ends_at.is_some())?;
             if let Some(ends_at) = ends_at
@@ -404,7 +407,7 @@ impl Delivery {
                     self.report_if_due();
                     self.shared.lock().expire(now())?;
                 }
-                () = stop.cancelled(), if ends_at.is_none() => ends_at = Some(Instant::now() + DRAIN_MAX),
+                () = stop.cancelled(), if ends_at.is_none() => {}
             }
         }
     }

@@ -19,7 +19,7 @@
 //!
 //! A full disk under the outbox ends the job: its store cannot go on (see `outbox::sled_store`).
 //!
-//! When the job ends, what waits is sent for up to [`DRAIN_MAX`], if there is a connection; the rest waits for the next start.
+//! When the job ends, what waits is sent for up to [`DRAIN_MAX`], if the broker is there; the rest waits for the next start.
 
 mod delivery;
 pub(crate) mod place;
@@ -30,9 +30,9 @@ pub use settings::MqttPublish;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,8 @@ struct SharedOutbox {
     /// Something came in.
     has_more: Notify,
     stop: CancellationToken,
+    /// Until when, from `stop` on, what waits is sent.
+    ends_at: OnceLock<Instant>,
     /// The connection's thread cannot go on for its store.
     has_failed: AtomicBool,
 }
@@ -64,6 +66,27 @@ impl SharedOutbox {
     fn flush(&self) -> Result<(), OutboxError> {
         let store = self.lock().store();
         Ok(store.flush()?)
+    }
+
+    /// Asks the thread to end, at the latest after `patience` if something waits.
+    fn end(&self, patience: Duration) {
+        self.ends_at.get_or_init(|| Instant::now() + patience);
+        self.stop.cancel();
+    }
+
+    /// Until when what waits is sent; `None` while the job goes on.
+    fn ends_at(&self) -> Option<Instant> {
+        self.ends_at.get().copied()
+    }
+
+    /// Returns when the job ends and a connection would be of no use any more.
+    async fn has_no_use_for_connection(&self) {
+        self.stop.cancelled().await;
+        if let Some(ends_at) = self.ends_at()
+            && self.lock().waiting() > 0
+        {
+            tokio::time::sleep_until(ends_at.into()).await;
+        }
     }
 
     /// Whether the store can be used.
@@ -93,6 +116,7 @@ pub(super) fn open(publish: &MqttPublish, start: &SinkStart<'_>) -> io::Result<O
         outbox: Mutex::new(outbox),
         has_more: Notify::new(),
         stop: CancellationToken::new(),
+        ends_at: OnceLock::new(),
         has_failed: AtomicBool::new(false),
     });
     let client_id = checked.client_id.clone().unwrap_or_else(|| {
@@ -126,7 +150,10 @@ impl SinkWriter for MqttWriter {
     /// The number of outputs that wait.
     fn sync(&mut self) -> io::Result<u64> {
         self.shared.check()?;
-        let waiting = self.shared.lock().waiting();
+        let mut outbox = self.shared.lock();
+        outbox.record_admitted()?;
+        let waiting = outbox.waiting();
+        drop(outbox);
         self.shared.flush()?;
         Ok(waiting)
     }
@@ -145,7 +172,7 @@ struct End {
 
 impl SinkEnd for End {
     fn end(&mut self) -> Option<OutboxReport> {
-        self.shared.stop.cancel();
+        self.shared.end(DRAIN_MAX);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -201,7 +228,7 @@ fn age(since: Timestamp, now: Timestamp) -> Duration {
 /// Of a job that did not come to run: its store must be free when it is tried again.
 impl Drop for End {
     fn drop(&mut self) {
-        self.shared.stop.cancel();
+        self.shared.end(Duration::ZERO);
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }

@@ -138,6 +138,8 @@ pub(crate) struct Outbox {
     incarnation: Incarnation,
     /// The last batch that came in whole.
     admitted: Offset,
+    /// The same, as the store tells it: batches without outputs leave nothing there by themselves.
+    recorded: Offset,
     /// Of all blocks, also delivered ones.
     pub(super) bytes: u64,
     /// Outputs not done with.
@@ -184,6 +186,7 @@ impl Outbox {
             settings,
             incarnation,
             admitted: Offset(0),
+            recorded: Offset(0),
             bytes: 0,
             waiting: 0,
             open: BTreeMap::new(),
@@ -271,6 +274,7 @@ impl Outbox {
             Some((incarnation, offset)) if incarnation == self.incarnation => offset,
             _ => Offset(0),
         };
+        self.recorded = self.admitted;
         (self.bytes, self.waiting) = (bytes, waiting);
         Ok(())
     }
@@ -414,8 +418,16 @@ impl Outbox {
         // 19: what a block's value has before its lines.
         self.make_room(results.len() as u64 + blocks * (BLOCK_OVERHEAD_BYTES + 19), now)?;
         self.put_blocks(offset, results, now)?;
-        self.admitted = offset;
+        (self.admitted, self.recorded) = (offset, offset);
         Ok(())
+    }
+
+    /// Lets the store tell through which batch all came in, also where the last ones had no outputs.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn record_admitted(&mut self) -> Result<(), OutboxError> {
+        if self.recorded < self.admitted { self.write_admitted() } else { Ok(()) }
     }
 
     fn put_blocks(&mut self, offset: Offset, results: &[u8], stamp: Timestamp) -> Result<(), OutboxError> {
@@ -588,7 +600,7 @@ impl Outbox {
         delivered: Option<Timestamp>,
     ) -> Result<(), OutboxError> {
         let Some(open) = self.open.remove(&id) else { return Ok(()) };
-        self.write_admitted(id)?;
+        self.write_admitted_before_removal(id)?;
         match delivered.filter(|_| !self.settings.retention.is_zero()) {
             Some(Timestamp(now)) => {
                 if let Some(value) = self.store.get(&key(WAITING, id))? {
@@ -604,19 +616,22 @@ impl Outbox {
 
     /// Removes a block that nobody has begun with, `count` outputs of it undelivered.
     pub(super) fn drop_block(&mut self, id: OutputId, bytes: u64, count: u32) -> Result<(), OutboxError> {
-        self.write_admitted(id)?;
+        self.write_admitted_before_removal(id)?;
         self.bytes = self.bytes.saturating_sub(bytes);
         self.waiting = self.waiting.saturating_sub(u64::from(count));
         Ok(self.forget(id)?)
     }
 
     /// Before the last block that says so is gone: the batch came in whole.
-    fn write_admitted(&self, id: OutputId) -> Result<(), OutboxError> {
-        if id.incarnation != self.incarnation {
-            return Ok(());
-        }
+    fn write_admitted_before_removal(&mut self, id: OutputId) -> Result<(), OutboxError> {
+        if id.incarnation == self.incarnation { self.write_admitted() } else { Ok(()) }
+    }
+
+    fn write_admitted(&mut self) -> Result<(), OutboxError> {
         let value = postcard::to_stdvec(&(self.incarnation, self.admitted)).expect("memory takes all");
-        Ok(self.store.put(ADMITTED, &value)?)
+        self.store.put(ADMITTED, &value)?;
+        self.recorded = self.admitted;
+        Ok(())
     }
 
     pub(super) fn write_counts(&self) -> Result<(), OutboxError> {

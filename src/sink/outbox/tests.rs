@@ -55,6 +55,23 @@ fn outputs_leave_in_order_and_the_store_is_empty_behind_them() {
     assert_eq!(open(&store, OutboxSettings::default()).admitted(), Offset(20));
 }
 
+/// Or a restart would take them for missing.
+#[test]
+fn batches_without_outputs_are_known_after_a_power_cut() {
+    let store = Arc::new(MemoryOutboxStore::default());
+    let mut outbox = open(&store, OutboxSettings::default());
+    outbox.admit(Offset(1), b"waits\n", NOW).unwrap();
+    for offset in 2..=9 {
+        outbox.admit(Offset(offset), b"", NOW).unwrap();
+    }
+    outbox.record_admitted().unwrap();
+    store.flush().unwrap();
+    outbox.record_admitted().unwrap();
+    assert_eq!(store.unflushed(), 0, "what is known is not written again");
+    let found = open(&Arc::new(store.cut(0)), OutboxSettings::default());
+    assert_eq!((found.admitted(), found.waiting()), (Offset(9), 1));
+}
+
 #[test]
 fn what_is_new_does_not_wait_for_the_backlog() {
     let store = Arc::new(MemoryOutboxStore::default());

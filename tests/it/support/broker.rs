@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
 use super::descriptors::start_child;
+use super::port::free_port;
 use super::wait::wait_until;
 
 /// Where Debian puts it; not on the path of every user.
@@ -39,7 +40,7 @@ impl Broker {
         };
         let directory = tempfile::tempdir().unwrap();
         prepare(directory.path());
-        let port = Self::free_port();
+        let port = free_port();
         let place = directory.path().display().to_string();
         let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
         let configuration = format!(
@@ -59,11 +60,6 @@ impl Broker {
         broker
     }
 
-    /// A port nobody listens at; nobody else is given it soon.
-    pub(super) fn free_port() -> u16 {
-        TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-    }
-
     /// Starts it again.
     pub(crate) fn restart(&mut self) {
         self.stop();
@@ -81,8 +77,14 @@ impl Broker {
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = rustix::process::Pid::from_child(&child);
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-            child.wait().unwrap();
+            wait_until(
+                || {
+                    // Again and again: Mosquitto forgets a request that comes before its loop has begun.
+                    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+                    child.try_wait().unwrap().is_some()
+                },
+                || "the broker does not end".to_owned(),
+            );
         }
     }
 

@@ -18,6 +18,7 @@ mod memory_cgroup;
 #[cfg(feature = "remotes")]
 mod namespace;
 mod other_broker;
+mod port;
 mod program;
 #[cfg(feature = "remotes")]
 mod proxy;

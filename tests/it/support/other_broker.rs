@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::broker::Broker;
 use super::installed::{check, installed};
+use super::port::free_port;
 use super::skip::skip;
 
 /// Which one.
@@ -46,7 +47,7 @@ impl OtherBroker {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let port = Broker::free_port();
+        let port = free_port();
         let configuration = directory.path().join(self.file_name());
         std::fs::write(&configuration, self.configuration(version, port)).unwrap();
         let mut broker = Broker::run(self.command(&installed, &configuration), directory, port);

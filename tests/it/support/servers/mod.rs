@@ -18,22 +18,20 @@ mod webdav;
 mod webhdfs;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use process::ServerProcess;
 
 use super::installed::{check, installed};
+use super::port::free_port;
 use super::skip::skip;
 use super::wait::wait_until_within;
 
 /// Longest wait for a server: two Java virtual machines on a busy machine.
 const START_MAX: Duration = Duration::from_secs(120);
-/// Ports below those the system gives out by itself.
-const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 /// A kind of remote that there is a server for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,25 +198,6 @@ impl RemoteServer {
 impl Drop for RemoteServer {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// A port nobody listens on.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let count = PORTS.end - PORTS.start;
-    // Test processes that run at the same time begin at different ports.
-    let begin = u16::try_from(std::process::id() % u32::from(count)).expect("below the count");
-    loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(step < count, "no port is free");
-        // Spreads neighbouring processes.
-        let port = PORTS.start
-            + u16::try_from((u32::from(begin) * 97 + u32::from(step)) % u32::from(count))
-                .expect("below the count");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
     }
 }
 
