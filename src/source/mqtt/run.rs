@@ -25,6 +25,12 @@ use crate::runtime::{ChunkLimits, Offset, Outlet, OutletClosed};
 
 /// Room for what is read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+/// A read of so much is not the last of what has come.
+const READ_BYTES_MANY: usize = READ_BYTES / 4;
+/// Pause before the next read of what comes without being asked for, with QoS 0; the timer makes it up to a millisecond longer. A
+/// broker writes message by message: woken for each, it and this program would do little else. With a longer pause the
+/// connection's buffer fills up, which costs the broker more than that saves.
+const READ_PAUSE: Duration = Duration::from_micros(500);
 /// Time the last acknowledgements are waited for when the job stops.
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -201,12 +207,14 @@ impl MqttTask {
     async fn serve(&mut self, link: &mut Link) -> Result<End, End> {
         let stop = self.outlet.stop_token().clone();
         let mut stopped = pin!(stop.cancelled());
+        let mut read_next = Instant::now();
         loop {
             self.take_packets(link)?;
             self.send_assembled();
             self.subscriber.tick(Instant::now())?;
             self.write_replies(link)?;
             let may_read = !self.assembly.is_full();
+            let is_early = self.source.subscription.qos == Qos::AtMostOnce && Instant::now() < read_next;
             let deadline = self.subscriber.deadline();
             tokio::select! {
                 biased;
@@ -221,11 +229,15 @@ impl MqttTask {
                 }
                 written = write_out(&mut link.writer, &mut link.out, &mut link.is_flushed),
                     if !link.is_flushed || !link.out.is_empty() => written?,
-                read = read_in(&mut link.reader, &mut link.received), if may_read => {
-                    if read? == 0 {
-                        return Err(End::Closed);
+                read = read_in(&mut link.reader, &mut link.received), if may_read && !is_early => {
+                    match read? {
+                        0 => return Err(End::Closed),
+                        // There is more.
+                        READ_BYTES_MANY.. => {}
+                        _ => read_next = Instant::now() + READ_PAUSE,
                     }
                 }
+                () = sleep_until(read_next.into()), if may_read && is_early => {}
                 () = sleep_until(deadline.into()) => {}
             }
             // A source that the job holds back is not the broker's fault.
