@@ -8,8 +8,9 @@ use super::board::BoardCommand;
 use super::check::{CheckArguments, ExplainArguments};
 #[cfg(feature = "completions")]
 use super::completions::CompletionsArguments;
-use super::demo_arguments::{DemoArguments, ExactnessName};
+use super::demo_arguments::DemoArguments;
 use super::dry_run::TestArguments;
+use super::mqtt::ExactnessName;
 use super::outbox::OutboxCommand;
 use super::run::RunArguments;
 

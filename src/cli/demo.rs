@@ -8,8 +8,9 @@ use tracing::level_filters::LevelFilter;
 
 use super::archive::{device, retention, trust};
 use super::demo_arguments::{
-    AckName, BackendName, CompressionName, DemoArguments, ExactnessName, JournalArgument, KeyLimitName,
+    AckName, BackendName, CompressionName, DemoArguments, JournalArgument, KeyLimitName,
 };
+use super::mqtt::ExactnessName;
 use super::report::report;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::demo_arguments::parse_mqtt_version;
+use super::mqtt::parse_mqtt_version;
 use crate::config::{ByteSize, Interval};
 use crate::mqtt::{MqttVersion, Qos};
 use crate::sink::{MqttPublish, WhenFull};

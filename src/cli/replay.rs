@@ -7,8 +7,8 @@ use anyhow::bail;
 use tracing::level_filters::LevelFilter;
 
 use super::arguments::ReplayArguments;
-use super::demo_arguments::ExactnessName;
 use super::logging;
+use super::mqtt::ExactnessName;
 use super::running_average::{JOB, running_averages};
 use super::sequenced_average::sequenced_averages;
 use crate::checkpoint::CheckpointError;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::demo_arguments::parse_listen;
-use crate::config::ByteSize;
+use crate::config::{ByteSize, ListenAddress, ListenAddressError};
 use crate::source::{ClientCertificate, TcpListen, TlsListen, UdpReceive, UnixListen, UnixReceive};
 
 /// Arguments of datagrams, Unix sockets and TLS.
@@ -118,4 +117,8 @@ fn parse_mode(text: &str) -> Result<u32, String> {
         Ok(mode) if mode <= 0o777 => Ok(mode),
         _ => Err("give an octal mode such as 660".to_owned()),
     }
+}
+
+pub(super) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map(|ListenAddress(address)| address).map_err(|error: ListenAddressError| error.to_string())
 }
