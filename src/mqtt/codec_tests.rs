@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::mqtt::packet::{BrokerLimits, ConnAck, Publish};
+use crate::mqtt::reason::{not_authorized, permanent};
 
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V311, MqttVersion::V5];
 const PACKET_BYTES_MAX: usize = 1000;

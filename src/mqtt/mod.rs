@@ -1,7 +1,8 @@
 //! MQTT 3.1.1 and 5, as a client: what the source and the sink share.
 //!
 //! - `url`, `credentials`, `transport`: the way to a broker, plain or through TLS.
-//! - `packet`, `codec`: packets of both versions in one type, read and written by the public codecs of `rumqttc`.
+//! - `packet`, `codec`, `translation`, `reason`: packets of both versions in one type, read and written by the public codecs of
+//!   `rumqttc`.
 //! - `filter`, `backoff`: which topics are asked for, and how often a broker is tried.
 //! - `subscriber`, `received`, `message_table`: the session of a client that subscribes, and what of it is durable.
 //! - `publisher`: the session of a client that publishes.
@@ -22,8 +23,10 @@ mod filter;
 mod message_table;
 mod packet;
 mod publisher;
+mod reason;
 mod received;
 mod subscriber;
+mod translation;
 mod transport;
 mod url;
 

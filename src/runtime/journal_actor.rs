@@ -20,8 +20,8 @@ use super::messages::{
     SkipFrame,
 };
 use super::reserve::{FULL_DISK_PAUSE, Reserve, STOP_TRIES_MAX};
+use super::sequenced::Replayed;
 use super::sequencer::{Sequencer, notify};
-use super::sequencing::Replayed;
 use super::settings::JournalSync;
 use super::supervisor::JobSupervisor;
 use crate::disk::Disk;

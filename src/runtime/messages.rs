@@ -9,7 +9,7 @@ use super::coordinator::CheckpointCoordinator;
 use super::error::JobError;
 use super::job_handle::{SavepointOrder, SavepointRequest};
 use super::journal_actor::JournalActor;
-use super::sequencing::{ReplayFrom, Replayed};
+use super::sequenced::{ReplayFrom, Replayed};
 use super::sink_actor::SinkActor;
 use super::subtask::Subtask;
 use super::supervisor::JobSupervisor;

@@ -26,27 +26,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::batch::{Offset, Timestamp};
+use super::batch::Offset;
 use super::beginning::{SavepointStart, state_fits};
 use super::clock::SystemClocks;
 use super::control::ControlSocket;
 use super::error::{JobError, is_caused_by_full_disk};
 use super::memory::MemoryPlan;
+use super::open_journal::{OpenJournal, begins_at, open_journal, recover_journal, sequencing_start};
+use super::open_sinks::{open_sinks, report_repeated};
 use super::remote::{OpenRemote, OpenShipping};
 use super::report::Restored;
 use super::reserve::{FULL_DISK_PAUSE, Reserve};
-use super::sequencing::{ReplayFrom, SequencingStart};
+use super::sequenced::{ReplayFrom, SequencingStart};
 use super::service::fetch_progress;
-use super::settings::{Backend, Compression, JournalSettings, Settings, Start};
+use super::settings::{Backend, Settings, Start};
 use super::stop::StopHandle;
 use crate::checkpoint::{
     Capture, CheckpointError, CheckpointStore, Contents, HeapStore, Manifest, Pins, SinkPosition, Spool,
     remove_unfinished,
 };
 use crate::disk::{DirectoryLock, Disk, RealDisk};
-use crate::journal::{JournalError, JournalWriter, Recovered, SegmentFormat, SegmentSettings, recover};
 use crate::sink::dead_letter::DeadLetters;
-use crate::sink::{OpenSink, OutputNumbers, SinkStart};
+use crate::sink::{OpenSink, OutputNumbers};
 use crate::source::{OpenSource, Place, SourceSpec};
 use crate::state::{StateSetup, StoreFactory};
 use crate::stream::Topology;
@@ -54,7 +55,7 @@ use crate::stream::Topology;
 /// Pauses on a full disk before a restore from a remote is tried again.
 const RESTORE_PAUSES: u32 = 25;
 /// Frames that were given up and records that were refused.
-const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
+pub(super) const DEAD_LETTER_FILE: &str = "dead-letter.jsonl";
 
 /// What a job holds before its actors start.
 pub(crate) struct Opened {
@@ -76,17 +77,6 @@ pub(crate) struct Opened {
     pub(crate) sinks: Vec<OpenSink>,
     /// Keeps the directory ours.
     pub(crate) lock: Option<DirectoryLock>,
-}
-
-/// A journal that is ready to be written.
-pub(crate) struct OpenJournal {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) directory: PathBuf,
-    pub(crate) settings: JournalSettings,
-    pub(crate) dead_letter: PathBuf,
-    pub(crate) writer: JournalWriter,
-    pub(crate) recovered: Recovered,
-    pub(crate) reserve: Reserve,
 }
 
 /// Opens everything `topology` needs. Waits on a full disk until there is space or `stop` is asked for.
@@ -425,162 +415,6 @@ pub(super) fn check_state_is_wanted(
             manifest.id, part.operator, topology.job
         ))),
     }
-}
-
-/// Reads the journal; what is damaged is reported and moved out of the way.
-fn recover_journal(
-    topology: &Topology,
-    settings: &Settings,
-    disk: &Arc<dyn Disk>,
-    directory: Option<&Path>,
-    needed: Offset,
-) -> Result<Option<Recovered>, JobError> {
-    let (Some(directory), Some(_)) = (directory, settings.journal) else { return Ok(None) };
-    let journal = directory.join("journal");
-    disk.create_directory(&journal)
-        .map_err(|source| CheckpointError::Directory { path: journal.clone(), source })?;
-    let recovered = recover(&**disk, &journal, &topology.job, needed)?;
-    if recovered.torn_bytes > 0 {
-        tracing::info!(
-            bytes = recovered.torn_bytes,
-            "the journal ends in a torn record: what was being written when the program or the power ended"
-        );
-    }
-    if let Some(corruption) = &recovered.corruption {
-        let lost = corruption.lost.map_or("unknown".to_owned(), |(from, to)| format!("{from}..={to}"));
-        tracing::error!(
-            segment = %corruption.segment.display(), byte = corruption.byte, reason = corruption.reason, lost,
-            "the journal is damaged: what lies behind is moved to quarantine"
-        );
-        for path in &corruption.unusable {
-            if let Some(name) = path.file_name() {
-                let to = directory.join("quarantine").join(name);
-                disk.rename(path, &to)
-                    .map_err(|source| JournalError::Write { path: path.clone(), source })?;
-            }
-        }
-        for changed in [directory.join("quarantine"), journal] {
-            disk.sync_directory(&changed).map_err(|source| JournalError::Write { path: changed, source })?;
-        }
-    }
-    Ok(Some(recovered))
-}
-
-/// Behind which batch the first attempt begins when that is not the checkpoint's.
-fn begins_at(contents: Option<&Contents>, recovered: Option<&Recovered>, last: Offset) -> ReplayFrom {
-    let checkpointed = contents.map(|contents| (contents.manifest.offset, contents.manifest.readings));
-    let first = recovered.and_then(|recovered| recovered.first);
-    match (checkpointed, first) {
-        (None, None) => ReplayFrom { offset: last, ..ReplayFrom::default() },
-        (checkpointed, Some(first)) => {
-            let (offset, readings) = checkpointed.unwrap_or_default();
-            if first > offset.next() && last > offset {
-                let (from, to) = (offset.next(), Offset(first.0 - 1));
-                tracing::error!(lost = %format_args!("{from}..={to}"), "the journal begins behind the checkpoint");
-                return ReplayFrom { offset: to, readings, ..ReplayFrom::default() };
-            }
-            ReplayFrom { offset, readings, ..ReplayFrom::default() }
-        }
-        (Some((offset, readings)), None) => ReplayFrom { offset, readings, ..ReplayFrom::default() },
-    }
-}
-
-fn sequencing_start(
-    contents: Option<&Contents>,
-    recovered: Option<&Recovered>,
-    last: Offset,
-) -> SequencingStart {
-    let mut start = SequencingStart { last, ..SequencingStart::default() };
-    if let Some(Contents { manifest, .. }) = contents {
-        start.stamp = manifest.stamp;
-        start.clients =
-            manifest.clients.iter().map(|(client, lines)| (client.as_str().into(), *lines)).collect();
-        start.sessions =
-            manifest.sessions.iter().map(|(session, ids)| (session.as_str().into(), ids.clone())).collect();
-    }
-    if let Some(recovered) = recovered {
-        start.stamp = start.stamp.max(recovered.last_stamp);
-        for (client, lines) in &recovered.clients {
-            let counted = start.clients.entry(Arc::clone(client)).or_default();
-            *counted = (*lines).max(*counted);
-        }
-        for (session, events) in &recovered.sessions {
-            let ids = start.sessions.entry(Arc::clone(session)).or_default();
-            events.iter().for_each(|event| ids.apply(*event));
-        }
-    }
-    start.stamp = start.stamp.max(Timestamp(0));
-    start
-}
-
-fn open_sinks(
-    topology: &Topology,
-    disk: &Arc<dyn Disk>,
-    directory: Option<&Path>,
-    contents: Option<&Contents>,
-    goes_on: bool,
-    last: Offset,
-) -> Result<Vec<OpenSink>, JobError> {
-    let remembered = directory.filter(|_| goes_on).map(|directory| directory.join("sinks"));
-    let open = |sink: &crate::stream::Sink| {
-        let name = sink.spec.name();
-        // Without a journal nothing is replayed: what was delivered stays.
-        let restored = contents
-            .filter(|_| goes_on)
-            .and_then(|contents| contents.manifest.sinks.iter().find(|position| position.sink == name));
-        let mut opened = sink
-            .spec
-            .open(&SinkStart { job: &topology.job, disk, positions: remembered.as_deref(), restored, last })
-            .map_err(|source| JobError::Sink { sink: name, source })?;
-        // After a declared loss the offsets behind it are given again.
-        opened.delivered = opened.delivered.min(last);
-        Ok(opened)
-    };
-    topology.sinks.iter().map(open).collect()
-}
-
-/// Says of sinks that hold results already that they get some again: no checkpoint is left that says where they stood.
-fn report_repeated(
-    topology: &Topology,
-    sinks: &mut [OpenSink],
-    (from, through): (Offset, Offset),
-) -> Result<(), JobError> {
-    for (sink, opened) in topology.sinks.iter().zip(sinks) {
-        let name = sink.spec.name();
-        match opened.writer.sync() {
-            Ok(0) => {}
-            Ok(bytes) => tracing::error!(
-                sink = name, bytes, again = %format_args!("{from}..={through}"),
-                "no checkpoint is left that says where the sink stood: results it has may be written to it again"
-            ),
-            Err(source) => return Err(JobError::Sink { sink: name, source }),
-        }
-    }
-    Ok(())
-}
-
-fn open_journal(
-    topology: &Topology,
-    settings: JournalSettings,
-    disk: &Arc<dyn Disk>,
-    directory: &Path,
-    recovered: Recovered,
-    (last, reserve): (Offset, &Reserve),
-) -> OpenJournal {
-    let dead_letter = directory.join(DEAD_LETTER_FILE);
-    let directory = directory.join("journal");
-    let segments = SegmentSettings {
-        segment_bytes: settings.segment_bytes,
-        compress: settings.compression == Compression::Lz4,
-        format: if topology.sources.iter().any(|source| matches!(source, SourceSpec::Mqtt(_))) {
-            SegmentFormat::Messages
-        } else {
-            SegmentFormat::Lines
-        },
-    };
-    let writer = JournalWriter::new(Arc::clone(disk), &directory, &topology.job, segments, &recovered, last);
-    let reserve = reserve.clone();
-    OpenJournal { disk: Arc::clone(disk), directory, settings, dead_letter, writer, recovered, reserve }
 }
 
 /// The real disk, for jobs outside tests.

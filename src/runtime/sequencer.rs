@@ -17,7 +17,8 @@ use super::messages::{
     CommitBatches, ConnectStages, DeleteJournal, DeliverPart, Ended, JobFailed, JournalPressure,
     JournalProgress, PauseSealing, ReadJournal, RequestBarrier, ResumeSealing, Room, TimerSet,
 };
-use super::sequencing::{Input, SealedBatch, Sequencing, Waiting};
+use super::sequenced::{Input, SealedBatch, Waiting};
+use super::sequencing::Sequencing;
 use crate::metrics::JobMetrics;
 use crate::operator::FrameInput;
 use crate::source::frame::client_of;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::runtime::clock::ClockJump;
 use crate::source::frame::{FrameBuffers, SourceIndex};
 
 fn chunk(frames: usize) -> FrameChunk {

@@ -210,7 +210,7 @@ impl ShippedManifest {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::checkpoint_of;
+    use super::super::tests::device::checkpoint_of;
     use super::*;
     use crate::runtime::Offset;
 

@@ -11,7 +11,8 @@
 //! | `shipping` | the state machine around uploads: who ships, when, what comes next |
 //! | `pace`, `backoff`, `retention` | its plain decisions |
 //! | `catalogue` | reading what is there |
-//! | `restore`, `replica` | the way back: a checkpoint, and the journal that carries it on |
+//! | `restore`, `fetch`, `replica` | the way back: which checkpoint, its files, and the journal that carries it on |
+//! | `listing`, `restored` | what there was to choose from, and what came of it |
 //! | `mark` | what the device remembers |
 //!
 //! Invariants:
@@ -37,10 +38,10 @@ mod catalogue;
 mod chunk;
 mod cipher;
 mod error;
+mod fetch;
 mod journal_shipping;
-#[cfg(test)]
-mod journal_tests;
 mod key;
+mod listing;
 mod manifest;
 mod mark;
 mod pace;
@@ -48,6 +49,7 @@ mod paths;
 mod piece;
 mod replica;
 mod restore;
+mod restored;
 mod retention;
 mod sealed;
 mod shipping;
@@ -61,6 +63,7 @@ pub use cipher::ArchiveCipher;
 pub use error::{ArchiveError, Unusable};
 pub(crate) use journal_shipping::JournalShipping;
 pub use key::{ArchiveKey, Trust};
+pub(crate) use listing::cut_uploads;
 pub(crate) use manifest::files_of;
 pub(crate) use mark::MarkFile;
 pub(crate) use pace::Moment;
@@ -69,7 +72,8 @@ pub(crate) use paths::ArchivePaths;
 #[cfg(test)]
 pub(crate) use paths::ManifestName;
 pub(crate) use replica::{PieceListing, Replica};
-pub(crate) use restore::{Fetched, Restorer, Step, Wanted, cut_uploads};
+pub(crate) use restore::Restorer;
+pub(crate) use restored::{Fetched, Step, Wanted};
 pub use retention::Retention;
 pub use shipping::{Backlog, Connectivity, ShippingStatus};
 pub(crate) use shipping::{Shipping, ShippingPolicy, ShippingStart, Turn};

@@ -15,105 +15,29 @@
 //!
 //! A checkpoint that is damaged on the remote is passed over for the one before it, saying so.
 
-use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::base::Unpacked;
-use super::chunk::packed_bytes_max;
 use super::error::Unusable;
-use super::manifest::{PlainChunk, Shipped, ShippedChunk, ShippedFile, files_of};
+use super::listing::{Entry, cut_uploads};
+use super::manifest::Shipped;
 use super::mark::MarkFile;
 use super::paths::ManifestName;
-use super::replica::Replica;
+use super::restored::{Fetched, Step, Wanted, latest};
 use super::{Archive, ArchiveError};
-use crate::checkpoint::part_file::{check_file, read_parts};
-use crate::checkpoint::{CheckpointId, Contents, Reached, Spool};
-use crate::disk::{Disk, DurableFile};
+use crate::checkpoint::part_file::read_parts;
+use crate::checkpoint::{Contents, Reached, Spool};
+use crate::disk::Disk;
 use crate::remote::RemoteError;
-use crate::runtime::Offset;
 
 /// Times a call is tried that may succeed later.
 const ATTEMPTS_MAX: u32 = 5;
 /// Times manifests are listed when all that were listed are gone before they are read.
 const LISTINGS_MAX: u32 = 5;
-
-/// Which checkpoint is wanted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// This one; without it the newest that is whole.
-    pub(crate) id: Option<CheckpointId>,
-    /// Also one older than what this device has seen.
-    pub(crate) accept_rollback: bool,
-    /// The newest on the remote must be of this generation at least: for a device that has seen nothing yet.
-    pub(crate) min_generation: u64,
-}
-
-/// A checkpoint that is fetched whole and verified, and not installed yet.
-#[derive(Debug)]
-pub(crate) struct Fetched {
-    pub(crate) shipped: Shipped,
-    /// The journal that carries it on.
-    pub(crate) journal: Option<Replica>,
-    /// How far the device that shipped had come, as far as the remote knows.
-    pub(crate) reached: Reached,
-    /// When that was, in milliseconds since 1970 by that device's clock.
-    pub(crate) heard_ms: i64,
-}
-
-/// What the device that shipped had taken in behind what is restored, as far as the remote knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// First and last batch.
-    pub(crate) batches: (Offset, Offset),
-    pub(crate) readings: u64,
-    /// First and last line of each client that asked for acknowledgements.
-    pub(crate) clients: Vec<(String, u64, u64)>,
-}
-
-impl Fetched {
-    /// How far what is restored goes: the checkpoint, and the journal behind it.
-    pub(crate) fn restored(&self) -> Reached {
-        let mut restored = Reached::of(&self.shipped.checkpoint);
-        if let Some(journal) = &self.journal {
-            let Reached { offset, readings, clients } = &journal.reached;
-            (restored.offset, restored.readings) = (*offset, *readings);
-            restored.clients = latest(&restored.clients, clients);
-        }
-        restored
-    }
-
-    /// What is lost with what is restored, unless a journal here or the senders still have it.
-    pub(crate) fn lost(&self) -> Option<Lost> {
-        let restored = self.restored();
-        if self.reached.offset <= restored.offset {
-            return None;
-        }
-        let held = |client: &str| {
-            restored.clients.iter().find(|(held, _)| held == client).map_or(0, |(_, lines)| *lines)
-        };
-        let clients =
-            self.reached.clients.iter().map(|(client, lines)| (client.clone(), held(client) + 1, *lines));
-        Some(Lost {
-            batches: (restored.offset.next(), self.reached.offset),
-            readings: self.reached.readings.saturating_sub(restored.readings),
-            clients: clients.filter(|(_, from, through)| from <= through).collect(),
-        })
-    }
-}
-
-/// The last line of each client in either.
-pub(super) fn latest(left: &[(String, u64)], right: &[(String, u64)]) -> Vec<(String, u64)> {
-    let mut latest: std::collections::BTreeMap<String, u64> = left.iter().cloned().collect();
-    for (client, lines) in right {
-        let known = latest.entry(client.clone()).or_default();
-        *known = (*known).max(*lines);
-    }
-    latest.into_iter().collect()
-}
 
 /// Where what is read goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,49 +46,6 @@ pub(super) enum Keep {
     Files,
     /// It is only looked at.
     Nothing,
-}
-
-/// How far a restore has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// This checkpoint is fetched.
-    Chosen { id: CheckpointId, bytes: u64 },
-    /// So many bytes of it are there.
-    Fetched { bytes: u64 },
-}
-
-/// A manifest, and what is wrong with it where it cannot be used.
-pub(crate) type Entry = (ManifestName, Result<Shipped, ArchiveError>);
-
-/// Of `entries`, newest first, those that a cut upload left: short, and never whole, for the one that came next was not
-/// chained to it. Where nothing is whole only the first of all can be told from one that was damaged.
-pub(crate) fn cut_uploads(entries: &[Entry]) -> BTreeSet<ManifestName> {
-    let has_whole = entries.iter().any(|(_, read)| read.is_ok());
-    let mut cut = BTreeSet::new();
-    // Generation of the entry that came next, and the beginning of the seal that the next whole one is chained to.
-    let mut next: Option<(u64, Option<[u8; 8]>)> = None;
-    for (name, read) in entries {
-        match read {
-            Ok(shipped) => {
-                let previous = shipped.manifest.previous.map(blake3::Hash::from_bytes);
-                next = Some((name.generation, previous.map(|seal| ManifestName::new(0, 0, &seal).seal)));
-            }
-            Err(ArchiveError::Unusable { reason: Unusable::Torn, .. }) => {
-                let was_never_whole = match next {
-                    None => has_whole || name.generation == 1,
-                    Some((generation, previous)) => {
-                        generation == name.generation + 1 && previous != Some(name.seal)
-                    }
-                };
-                if was_never_whole {
-                    cut.insert(*name);
-                }
-                next = next.map(|(_, previous)| (name.generation, previous));
-            }
-            Err(_) => {}
-        }
-    }
-    cut
 }
 
 /// Restores from one archive.
@@ -177,7 +58,7 @@ pub(crate) struct Restorer<'a> {
     takes_journal: bool,
     backoff: Backoff,
     /// Bases of the chunks fetched last.
-    unpacked: Unpacked,
+    pub(super) unpacked: Unpacked,
     /// Makes a pause; tests make none.
     pause: fn(Duration),
 }
@@ -409,77 +290,12 @@ impl<'a> Restorer<'a> {
         }
     }
 
-    /// Reads every byte of a checkpoint; nothing is kept.
-    ///
-    /// # Errors
-    /// [`ArchiveError::Unusable`] when it is not whole, and the remote's.
-    pub(crate) fn verify(
-        &mut self,
-        shipped: &Shipped,
-        verified: &mut dyn FnMut(u64),
-    ) -> Result<(), ArchiveError> {
-        let hashes = files_of(&shipped.checkpoint);
-        let mut verified_bytes = 0;
-        for file in &shipped.manifest.files {
-            let mut hasher = blake3::Hasher::new();
-            for chunk in &file.chunks {
-                hasher.update(&self.fetch_chunk(shipped, chunk)?);
-                verified_bytes += u64::from(chunk.bytes);
-                verified(verified_bytes);
-            }
-            self.check_hash(file, &hasher, &hashes)?;
-        }
-        Ok(())
-    }
-
-    fn check_hash(
-        &self,
-        file: &ShippedFile,
-        hasher: &blake3::Hasher,
-        hashes: &std::collections::BTreeMap<&str, (u64, [u8; 32])>,
-    ) -> Result<(), ArchiveError> {
-        let is_good = hashes.get(file.name.as_str()).is_some_and(|(_, hash)| hasher.finalize() == *hash);
-        if is_good {
-            return Ok(());
-        }
-        let reason = Unusable::Contradiction("its chunks do not make up its files");
-        Err(ArchiveError::unusable(&self.archive.paths.manifests(), reason))
-    }
-
     pub(super) fn incoming(&self) -> PathBuf {
         self.directory.join("remote").join("incoming")
     }
 
-    fn parts(&self) -> PathBuf {
+    pub(super) fn parts(&self) -> PathBuf {
         self.directory.join("parts")
-    }
-
-    fn fetch_files(&mut self, shipped: &Shipped, progress: &mut dyn FnMut(Step)) -> Result<(), ArchiveError> {
-        let id = shipped.checkpoint.id;
-        progress(Step::Chosen { id, bytes: shipped.checkpoint.state_bytes() });
-        let incoming = self.incoming();
-        self.disk.create_directory(&incoming).map_err(local("create", &incoming))?;
-        let mut fetched_bytes = 0;
-        for file in &shipped.manifest.files {
-            self.take_part(&incoming, file, shipped)?;
-            self.fetch_file(&incoming.join(&file.name), file, shipped, &mut |bytes| {
-                fetched_bytes += bytes;
-                progress(Step::Fetched { bytes: fetched_bytes });
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Takes a file from the local parts where it is there and whole.
-    fn take_part(&self, incoming: &Path, file: &ShippedFile, shipped: &Shipped) -> Result<(), ArchiveError> {
-        let (from, to) = (self.parts().join(&file.name), incoming.join(&file.name));
-        let Some(expected) = files_of(&shipped.checkpoint).get(file.name.as_str()).copied() else {
-            return Ok(());
-        };
-        if self.disk.open(&to).is_ok() || check_file(&*self.disk, &from, &file.name, expected).is_err() {
-            return Ok(());
-        }
-        self.disk.link(&from, &to).map_err(local("link", &to))
     }
 
     /// What was fetched, to be looked at before it is installed.
@@ -522,73 +338,6 @@ impl<'a> Restorer<'a> {
         mark_file.write(&mark)
     }
 
-    /// Fetches a file. What is there of it already, from an attempt that was cut, is checked and kept.
-    fn fetch_file(
-        &mut self,
-        path: &Path,
-        file: &ShippedFile,
-        shipped: &Shipped,
-        fetched: &mut dyn FnMut(u64),
-    ) -> Result<(), ArchiveError> {
-        let mut hasher = blake3::Hasher::new();
-        let kept = kept_chunks(&*self.disk, path, file, &mut hasher).map_err(local("read", path))?;
-        let kept_bytes: u64 = file.chunks.iter().take(kept).map(|chunk| u64::from(chunk.bytes)).sum();
-        fetched(kept_bytes);
-        let mut out: Box<dyn DurableFile> = self.disk.append(path).map_err(local("write", path))?;
-        self.disk.truncate(path, kept_bytes).map_err(local("cut", path))?;
-        for chunk in file.chunks.iter().skip(kept) {
-            let bytes = self.fetch_chunk(shipped, chunk)?;
-            hasher.update(&bytes);
-            out.write_all(&bytes).map_err(local("write", path))?;
-            fetched(bytes.len() as u64);
-        }
-        self.check_hash(file, &hasher, &files_of(&shipped.checkpoint))?;
-        out.sync().map_err(local("sync", path))
-    }
-
-    fn fetch_chunk(&mut self, shipped: &Shipped, chunk: &ShippedChunk) -> Result<Vec<u8>, ArchiveError> {
-        let bases = shipped.manifest.bases_of(chunk);
-        let mut dictionary = Vec::new();
-        for base in bases {
-            let bytes = match self.unpacked.get(base) {
-                Some(bytes) => bytes,
-                None => {
-                    let fetched = self.fetch_on(shipped, base, &[], &[])?;
-                    self.unpacked.insert(*base, fetched)
-                }
-            };
-            dictionary.extend_from_slice(&bytes);
-        }
-        self.fetch_on(shipped, &chunk.plain(), bases, &dictionary)
-    }
-
-    /// Fetches a chunk that is packed on `bases`, whose bytes are `dictionary`.
-    fn fetch_on(
-        &mut self,
-        shipped: &Shipped,
-        chunk: &PlainChunk,
-        bases: &[PlainChunk],
-        dictionary: &[u8],
-    ) -> Result<Vec<u8>, ArchiveError> {
-        let archive = self.archive;
-        let hash = chunk.hash();
-        let name = archive.paths.chunk(&shipped.packing.object(&hash, bases));
-        let packed = match self.retry(|| Ok(archive.store.get(&name, packed_bytes_max(chunk.bytes))?)) {
-            Err(ArchiveError::Remote(RemoteError::NotFound { .. })) => {
-                return Err(ArchiveError::unusable(
-                    &name,
-                    Unusable::Contradiction("a manifest names it and it is missing"),
-                ));
-            }
-            Err(ArchiveError::Remote(RemoteError::TooLong { .. })) => {
-                return Err(ArchiveError::unusable(&name, Unusable::Damaged));
-            }
-            packed => packed?,
-        };
-        let unpacked = shipped.packing.unpack(&packed, chunk.bytes, &hash, bases, dictionary);
-        unpacked.ok_or_else(|| ArchiveError::unusable(&name, Unusable::Damaged))
-    }
-
     pub(super) fn retry<T>(
         &mut self,
         mut call: impl FnMut() -> Result<T, ArchiveError>,
@@ -612,26 +361,4 @@ impl<'a> Restorer<'a> {
 pub(super) fn local(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArchiveError {
     let path = path.to_owned();
     move |source| ArchiveError::Local { operation, path, source }
-}
-
-/// Number of chunks at the beginning of a file that are right; they are hashed.
-fn kept_chunks(
-    disk: &dyn Disk,
-    path: &Path,
-    file: &ShippedFile,
-    hasher: &mut blake3::Hasher,
-) -> io::Result<usize> {
-    let mut reader = match disk.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        opened => opened?.0,
-    };
-    for (kept, chunk) in file.chunks.iter().enumerate() {
-        let mut bytes = Vec::new();
-        reader.by_ref().take(u64::from(chunk.bytes)).read_to_end(&mut bytes)?;
-        if bytes.len() != chunk.bytes as usize || blake3::hash(&bytes) != chunk.hash() {
-            return Ok(kept);
-        }
-        hasher.update(&bytes);
-    }
-    Ok(file.chunks.len())
 }

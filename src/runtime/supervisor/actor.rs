@@ -24,8 +24,8 @@ use crate::runtime::messages::{
 };
 use crate::runtime::progress::Work;
 use crate::runtime::report::{JobReport, Restored};
+use crate::runtime::sequenced::ReplayFrom;
 use crate::runtime::sequencer::notify;
-use crate::runtime::sequencing::ReplayFrom;
 use crate::runtime::service::Reporter;
 use crate::runtime::source_actor::SourceActor;
 use crate::runtime::stop::StopHandle;

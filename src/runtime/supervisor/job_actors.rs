@@ -11,8 +11,8 @@ use crate::runtime::coordinator::CheckpointCoordinator;
 use crate::runtime::journal_actor::JournalActor;
 use crate::runtime::messages::{ResetSink, RestoreSubtask, ResumeCheckpoints, ResumeSealing};
 use crate::runtime::reserve::Reserve;
+use crate::runtime::sequenced::ReplayFrom;
 use crate::runtime::sequencer::Sequencer;
-use crate::runtime::sequencing::ReplayFrom;
 use crate::runtime::sink_actor::SinkActor;
 use crate::runtime::subtask::Subtask;
 

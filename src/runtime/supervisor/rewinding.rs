@@ -12,7 +12,7 @@ use crate::metrics::{JobMetrics, RejectCause};
 use crate::operator::OperatorError;
 use crate::runtime::error::JobError;
 use crate::runtime::messages::{AbortPending, PauseSealing, SkipFrame};
-use crate::runtime::sequencing::ReplayFrom;
+use crate::runtime::sequenced::ReplayFrom;
 
 /// How often a rewind looks whether the batches under way are through.
 const QUIET_INTERVAL: Duration = Duration::from_millis(5);

@@ -1,90 +1,37 @@
 //! The connection: takes outputs out of the outbox and publishes them, on a thread of its own.
 //!
-//! One connection after the other, with growing pauses. A connection that brings nothing for [`SILENCE_MAX`] though it should is
-//! given up. Of the backlog at most so many outputs leave in a second; what has come in since the connection was made goes
-//! before it, but for every eighth output.
+//! One connection after the other, with growing pauses (see `link`). Of the backlog at most so many outputs leave in a second;
+//! what has come in since the connection was made goes before it, but for every eighth output (see `turns`).
 //!
 //! With QoS 2 the outbox is flushed once before a group of publishes leaves and once before their releases do.
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::link::{ANSWER_TIMEOUT, Connected, End, Link, connect};
+use super::message::{packet, report_refused};
 use super::place::now;
 use super::settings::CheckedPublish;
-use super::topic::TopicError;
+use super::turns::Turns;
 use super::{SharedOutbox, report, store_failed};
 use crate::mqtt::{
-    Again, Backoff, BrokerLimits, Codec, CodecError, ConnAck, Connect, ConnectError, Credentials,
-    FlightPhase, Incoming, MqttVersion, Outgoing, PacketId, Publish, Publisher, Qos, Refusal, RefusalKind,
-    SecretFileError, SessionFate, Transport,
+    Again, Backoff, ConnAck, FlightPhase, Incoming, Outgoing, PacketId, Publish, Publisher, Qos, RefusalKind,
+    SessionFate, Transport,
 };
-use crate::sink::outbox::{Lane, OutboxError, Output, Phase, Ticket, columns};
+use crate::sink::outbox::{OutboxError, Output, Phase, Ticket};
 
 /// Bytes that wait to be written, at most, before more is taken out of the outbox.
 const OUT_BYTES: usize = 64 << 10;
-/// Room for what is read at once, in bytes.
-const READ_BYTES: usize = 16 << 10;
-/// Longest packet from the broker; it only answers.
-const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Bytes of payload in flight, at most.
 const IN_FLIGHT_BYTES_MAX: usize = 256 << 10;
-/// Time in which the broker must answer a connection.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Keep-alive that is asked for.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Longest time without a byte from the broker while it owes an answer.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
-/// How long the broker keeps the session without a connection.
-const SESSION_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time between two reports of what waits.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// Time between two looks at what is due.
 const TICK: Duration = Duration::from_millis(100);
-/// One of so many outputs is of the backlog while there are new ones.
-const BACKLOG_SHARE: u32 = 8;
-/// Name of the user property with the output's id.
-const ID_PROPERTY: &str = "tidegate-output-id";
-/// Name of the user property with the number of outputs in a summary.
-const FOLDED_PROPERTY: &str = "tidegate-folded";
-
-/// Why a connection ended.
-#[derive(Debug, thiserror::Error)]
-enum End {
-    #[error("{0}")]
-    NotConnected(#[from] ConnectError),
-    #[error("{0}")]
-    NoCredentials(#[from] SecretFileError),
-    #[error("the broker does not answer")]
-    Silent,
-    #[error("the broker closed the connection")]
-    Closed,
-    #[error("the connection broke: {0}")]
-    Broken(#[from] io::Error),
-    #[error("{0}")]
-    NotMqtt(#[from] CodecError),
-    #[error("the broker refuses: {0}")]
-    Refused(Refusal),
-    #[error("the broker takes at most QoS {}", .0.level())]
-    QosTooHigh(Qos),
-    #[error("{0}")]
-    Outbox(#[from] OutboxError),
-    #[error("the job ends")]
-    Stopping,
-}
-
-/// Why an output is not published.
-#[derive(Debug, thiserror::Error)]
-enum Unpublishable {
-    #[error("{0}")]
-    Topic(#[from] TopicError),
-    #[error("its packet would be longer than the {0} bytes the broker takes")]
-    TooLarge(u32),
-}
 
 /// Empties an outbox.
 pub(super) struct Delivery {
@@ -94,11 +41,7 @@ pub(super) struct Delivery {
     client_id: String,
     publisher: Publisher<Output>,
     in_flight_bytes: usize,
-    /// Outputs of the backlog that may leave now.
-    tokens: f64,
-    refilled: Instant,
-    /// Outputs since the last one of the backlog.
-    since_backlog: u32,
+    turns: Turns,
     /// Written with QoS 0, not on the connection yet.
     written: Vec<Ticket>,
     has_reported_refusal: bool,
@@ -113,16 +56,6 @@ enum Last {
     Store(OutboxError),
 }
 
-/// One connection.
-struct Link {
-    codec: Codec,
-    limits: BrokerLimits,
-    out: BytesMut,
-    last_heard: Instant,
-    last_sent: Instant,
-    is_ping_out: bool,
-}
-
 impl Delivery {
     pub(super) fn new(
         shared: Arc<SharedOutbox>,
@@ -133,13 +66,11 @@ impl Delivery {
         let mut delivery = Self {
             publisher: Publisher::new(settings.window),
             in_flight_bytes: 0,
+            turns: Turns::new(settings.backlog_rate),
             shared,
             settings,
             job,
             client_id,
-            tokens: 0.0,
-            refilled: Instant::now(),
-            since_backlog: 0,
             written: Vec::new(),
             has_reported_refusal: false,
             reported: Instant::now(),
@@ -198,7 +129,10 @@ impl Delivery {
                 End::Stopping => return Last::Stopped,
                 End::Outbox(error) => return Last::Store(error),
                 _ if stop.is_cancelled() => {
-                    tracing::warn!(broker = %self.settings.url, reason = %end, "what was not delivered waits in the outbox");
+                    let outputs = self.shared.lock().waiting();
+                    if outputs > 0 {
+                        tracing::warn!(broker = %self.settings.url, reason = %end, outputs, "what was not delivered waits in the outbox");
+                    }
                     return Last::Stopped;
                 }
                 _ => {}
@@ -273,10 +207,12 @@ impl Delivery {
         let shared = Arc::clone(&self.shared);
         let connected = tokio::select! {
             () = shared.has_no_use_for_connection() => Err(End::Stopping),
-            connected = self.connect() => connected,
+            connected = connect(&self.settings, &self.client_id) => connected,
         };
-        match connected {
-            Ok((transport, link, received)) => {
+        let begun =
+            connected.and_then(|connected| Ok(self.begin_session(&connected.ack).map(|()| connected)?));
+        match begun {
+            Ok(Connected { transport, link, received, .. }) => {
                 tracing::info!(broker = %self.settings.url, client_id = self.client_id, "publishing");
                 let end = self.serve(transport, link, received).await;
                 (end.map_or_else(|end| end, |()| End::Stopping), true)
@@ -285,59 +221,7 @@ impl Delivery {
         }
     }
 
-    /// Makes a connection the broker has accepted.
-    async fn connect(&mut self) -> Result<(Transport, Link, BytesMut), End> {
-        let login = match &self.settings.credentials {
-            Some(path) => {
-                let Credentials { user, password } = Credentials::read(path)?;
-                Some((user, password))
-            }
-            None => None,
-        };
-        let mut transport = Transport::connect(&self.settings.url, &self.settings.tls).await?;
-        let mut codec = Codec::new(self.settings.version, ANSWER_BYTES_MAX);
-        let mut out = BytesMut::new();
-        let connect = Connect {
-            client_id: self.client_id.clone(),
-            clean_start: false,
-            keep_alive_seconds: u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX),
-            session_expiry_seconds: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
-            receive_maximum: None,
-            login,
-            last_will: None,
-        };
-        codec.write(Outgoing::Connect(&connect), &mut out)?;
-        transport.write_all(&out).await?;
-        transport.flush().await?;
-        let mut received = BytesMut::with_capacity(READ_BYTES);
-        let answer = timeout(ANSWER_TIMEOUT, async {
-            loop {
-                if let Some(packet) = codec.read(&mut received)? {
-                    return Ok::<_, End>(packet);
-                }
-                if transport.read_buf(&mut received).await? == 0 {
-                    return Err(End::Closed);
-                }
-            }
-        });
-        let ack = match answer.await.map_err(|_| End::Silent)?? {
-            Incoming::ConnAck(Ok(ack)) => ack,
-            Incoming::ConnAck(Err(refusal)) => return Err(End::Refused(refusal)),
-            Incoming::Disconnect(refusal) => return Err(End::Refused(refusal)),
-            _ => return Err(End::Closed),
-        };
-        self.begin_session(&ack)?;
-        out.clear();
-        let heard = Instant::now();
-        let link =
-            Link { codec, limits: ack.limits, out, last_heard: heard, last_sent: heard, is_ping_out: false };
-        Ok((transport, link, received))
-    }
-
-    fn begin_session(&mut self, ack: &ConnAck) -> Result<(), End> {
-        if ack.limits.qos_max < self.settings.qos {
-            return Err(End::QosTooHigh(ack.limits.qos_max));
-        }
+    fn begin_session(&mut self, ack: &ConnAck) -> Result<(), OutboxError> {
         let fate = if ack.session_present { SessionFate::Kept } else { SessionFate::Lost };
         let in_flight = self.publisher.in_flight();
         let mut outbox = self.shared.lock();
@@ -356,8 +240,7 @@ impl Delivery {
         outbox.split_lanes();
         drop(outbox);
         self.shared.flush()?;
-        self.tokens = 0.0;
-        self.refilled = Instant::now();
+        self.turns.begin();
         Ok(())
     }
 
@@ -384,7 +267,7 @@ impl Delivery {
                 drop(timeout(ANSWER_TIMEOUT, writer.shutdown()).await);
                 return Ok(());
             }
-            self.keep_alive(&mut link)?;
+            link.keep_alive(self.publisher.in_flight() > 0)?;
             tokio::select! {
                 read = reader.read_buf(&mut received) => {
                     if read? == 0 {
@@ -410,20 +293,6 @@ impl Delivery {
                 () = stop.cancelled(), if ends_at.is_none() => {}
             }
         }
-    }
-
-    /// Asks for a sign of life when it has been quiet, and gives the connection up when none comes.
-    fn keep_alive(&mut self, link: &mut Link) -> Result<(), End> {
-        let is_owed = link.is_ping_out || self.publisher.in_flight() > 0;
-        if is_owed && link.last_heard.elapsed() > SILENCE_MAX && link.last_sent.elapsed() > SILENCE_MAX / 2 {
-            return Err(End::Silent);
-        }
-        if !link.is_ping_out && link.last_sent.max(link.last_heard).elapsed() > KEEP_ALIVE / 2 {
-            link.is_ping_out = true;
-            link.last_sent = Instant::now();
-            link.codec.write(Outgoing::PingReq, &mut link.out)?;
-        }
-        Ok(())
     }
 
     /// Takes in all answers there are; the outbox learns of them in one go.
@@ -495,7 +364,7 @@ impl Delivery {
     /// Lets outputs leave as far as there is room. Returns whether all have left and been answered.
     fn fill(&mut self, link: &mut Link, is_ending: bool) -> Result<bool, End> {
         let shared = Arc::clone(&self.shared);
-        self.refill();
+        self.turns.refill();
         while link.out.len() < OUT_BYTES {
             match self.publisher.again() {
                 Some(Again::Release { packet_id }) => {
@@ -529,7 +398,7 @@ impl Delivery {
             && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
             && (self.settings.qos == Qos::AtMostOnce || self.publisher.room() > 0)
         {
-            let Some(output) = self.next_output(&mut outbox, is_ending)? else { break };
+            let Some(output) = self.turns.next(&mut outbox, is_ending)? else { break };
             let ticket = output.ticket();
             let publish = match packet(&self.settings, &self.job, &output, link.limits) {
                 Ok(publish) => publish,
@@ -567,39 +436,6 @@ impl Delivery {
         Ok(has_left)
     }
 
-    /// The next output: a new one, or one of the backlog when it is its turn.
-    fn next_output(
-        &mut self,
-        outbox: &mut crate::sink::outbox::Outbox,
-        is_ending: bool,
-    ) -> Result<Option<Output>, OutboxError> {
-        let may_take_backlog = self.tokens >= 1.0 || is_ending;
-        if may_take_backlog && self.since_backlog >= BACKLOG_SHARE {
-            self.since_backlog = 0;
-            if let Some(output) = outbox.take(Lane::Backlog)? {
-                self.tokens -= 1.0;
-                return Ok(Some(output));
-            }
-        }
-        if let Some(output) = outbox.take(Lane::Live)? {
-            self.since_backlog += 1;
-            return Ok(Some(output));
-        }
-        if may_take_backlog && let Some(output) = outbox.take(Lane::Backlog)? {
-            self.tokens -= 1.0;
-            return Ok(Some(output));
-        }
-        Ok(None)
-    }
-
-    /// Gives the backlog its share of time: what is not used within a tenth of a second is lost.
-    fn refill(&mut self) {
-        let rate = f64::from(self.settings.backlog_rate);
-        let elapsed = self.refilled.elapsed();
-        self.refilled += elapsed;
-        self.tokens = (self.tokens + rate * elapsed.as_secs_f64()).clamp(-1.0, (rate / 5.0).max(1.0));
-    }
-
     /// What left with QoS 0 is on the connection: it is done with.
     fn settle_written(&mut self) -> Result<(), OutboxError> {
         if self.written.is_empty() {
@@ -611,55 +447,5 @@ impl Delivery {
             outbox.done(ticket, now)?;
         }
         outbox.write_progress()
-    }
-}
-
-/// The message of an output, without an identifier.
-fn packet(
-    settings: &CheckedPublish,
-    job: &str,
-    output: &Output,
-    limits: BrokerLimits,
-) -> Result<Publish, Unpublishable> {
-    let payload = output.payload();
-    let id = output.id();
-    let mut user_properties = Vec::new();
-    let has_properties = settings.version == MqttVersion::V5;
-    if has_properties {
-        user_properties.push((ID_PROPERTY.to_owned(), format!("{job}/{id}")));
-    }
-    let topic = match output.summary() {
-        Some(summary) => {
-            if has_properties {
-                user_properties.push((FOLDED_PROPERTY.to_owned(), summary.count.to_string()));
-            }
-            settings.topic.topic(&[&summary.key])?
-        }
-        None => settings.topic.topic(&columns(&String::from_utf8_lossy(payload)))?,
-    };
-    // Fixed header, identifier, lengths.
-    let besides =
-        32 + user_properties.iter().map(|(name, value)| name.len() + value.len() + 5).sum::<usize>();
-    let bytes = payload.len() + topic.len() + besides;
-    if let Some(bytes_max) = limits.packet_bytes_max
-        && bytes > bytes_max as usize
-    {
-        return Err(Unpublishable::TooLarge(bytes_max));
-    }
-    Ok(Publish {
-        is_duplicate: false,
-        qos: settings.qos,
-        is_retained: settings.is_retained,
-        topic: Bytes::from(topic),
-        packet_id: 0,
-        payload: Bytes::copy_from_slice(payload),
-        user_properties,
-    })
-}
-
-/// Says the first time, and counts every time, that an output cannot be delivered.
-fn report_refused(has_reported: &mut bool, output: &Output, reason: &dyn std::fmt::Display) {
-    if !std::mem::replace(has_reported, true) {
-        tracing::error!(output = %output.id(), %reason, "an output cannot be delivered and is passed over; further ones are only counted");
     }
 }

@@ -1,6 +1,7 @@
 //! The `mqtt` sink: results as MQTT messages, out of an outbox.
 //!
-//! - `settings`, `topic`: what is published where. - `place`: what is on disk. - `delivery`: the connection.
+//! - `settings`, `topic`, `message`: what is published where. - `place`: what is on disk.
+//! - `delivery`, `turns`: what leaves when, and is done with. - `link`: a connection.
 //!
 //! The sink actor puts the results of a batch, once it is durable in the journal, into the outbox; that is a delivered batch
 //! to the job. A thread of the sink's own takes them out and publishes them over a connection that nothing else uses. Each message
@@ -22,9 +23,12 @@
 //! When the job ends, what waits is sent for up to [`DRAIN_MAX`], if the broker is there; the rest waits for the next start.
 
 mod delivery;
+mod link;
+mod message;
 pub(crate) mod place;
 mod settings;
 mod topic;
+mod turns;
 
 pub use settings::MqttPublish;
 

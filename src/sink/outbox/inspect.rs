@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use super::block::Block;
 use super::error::OutboxError;
 use super::id::OutputId;
-use super::queue::{DELIVERED, Outbox, WAITING, id_of, key};
+use super::keys::{DELIVERED, WAITING, id_of, key};
+use super::queue::Outbox;
 use crate::runtime::Timestamp;
 
 /// Where a block is.

@@ -1,6 +1,7 @@
 //! The outbox: outputs of a sink wait on disk until they are delivered.
 //!
 //! - `id`: which output of which life of a job. - `block`: what is stored. - `store`, `sled_store`: where.
+//! - `keys`: the entries' keys. - `output`: an output as it is given out. - `recovery`: what is found at a start.
 //! - `queue`: what comes in, what goes out, what is done with. - `room`: what is done when it is full, or outputs are old.
 //! - `summary`: many numeric outputs in one. - `inspect`: what it holds, for people.
 //!
@@ -34,7 +35,10 @@ mod block;
 mod error;
 mod id;
 mod inspect;
+mod keys;
+mod output;
 mod queue;
+mod recovery;
 mod room;
 mod settings;
 #[cfg(feature = "sled")]
@@ -47,7 +51,8 @@ mod tests;
 pub(crate) use error::OutboxError;
 pub(crate) use id::{Incarnation, MalformedId, OutputId};
 pub(crate) use inspect::Place;
-pub(crate) use queue::{Lane, Outbox, Output, Phase, Ticket};
+pub(crate) use output::{Lane, Output, Phase, Ticket};
+pub(crate) use queue::Outbox;
 pub use settings::WhenFull;
 pub(crate) use settings::{BYTES_MIN, OutboxSettings};
 #[cfg(feature = "sled")]

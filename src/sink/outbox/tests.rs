@@ -415,7 +415,7 @@ fn a_damaged_block_is_counted_and_the_rest_goes_on() {
         outbox.admit(Offset(offset), format!("{offset}\n").as_bytes(), NOW).unwrap();
     }
     let id = OutputId { incarnation: LIFE, offset: Offset(2), index: 0 };
-    let key = super::queue::key(super::queue::WAITING, id);
+    let key = super::keys::key(super::keys::WAITING, id);
     let mut value = store.get(&key).unwrap().unwrap();
     value[10] ^= 1;
     store.put(&key, &value).unwrap();
