@@ -1,9 +1,9 @@
 # The commands of the README. `make demo` and `make test` work on a fresh Debian or Ubuntu machine with a Rust toolchain.
-.PHONY: demo test lint bench stress powercut mutants dist package package-test arm-test reboot-test release-test wear tools power-tools clock-tools remote-tools broker-tools
+.PHONY: demo test lint bench stress powercut mutants dist package package-test reproducible-test arm-test reboot-test release-test wear \
+	tools c-tools power-tools clock-tools remote-tools broker-tools
 
 CARGO ?= cargo
-# RocksDB, compiled once a machine in a third of the time its crate takes.
-BUILD = ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" $(CARGO)
+BUILD = boards/with-rocksdb.sh $(CARGO)
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 # With the quick build: the one for use, `cargo build --release`, takes several times as long.
@@ -41,43 +41,59 @@ stress: tools
 
 # Builds that are broken on purpose, each of which a test must catch: docs/testing.md.
 mutants: tools
-	ROCKSDB_STATIC=1 ROCKSDB_LIB_DIR="$${ROCKSDB_LIB_DIR:-$$(boards/rocksdb.sh)}" CARGO="$(CARGO)" tests/mutants.sh
+	CARGO="$(CARGO)" boards/with-rocksdb.sh tests/mutants.sh
 
 # The program for a board: `make dist BOARD=raspberry-pi-4`, `make dist BOARD=raspberry-pi-4 FEATURES=minimal`.
 FEATURES ?= full
-dist: tools
+dist: $(if $(filter minimal,$(FEATURES)),c-tools,tools)
 	boards/dist.sh "$(BOARD)" "$(FEATURES)"
 
 # The Debian package for a board. This machine's program prints the manual page and the completions.
 package: dist
 	$(BUILD) build --locked --bin tidegate
 	boards/package.sh "dist/$(BOARD)/$(FEATURES)/tidegate" \
-		"$$(sed -n 's/^debian-architecture = "\(.*\)"$$/\1/p' boards/$(BOARD).toml)" "dist/$(BOARD)" $(TARGET)/debug/tidegate
+		"$$(sed -n 's/^debian-architecture = "\(.*\)"$$/\1/p' boards/$(BOARD).toml)" "dist/$(BOARD)/$(FEATURES)" $(TARGET)/debug/tidegate
+
+# The same program from another folder, by another user's caches: its hash must be the same. Compiles everything twice.
+reproducible-test: dist
+	tests/reproducible.sh "$(BOARD)" "$(FEATURES)"
 
 ARM = TIDEGATE_AARCH64="$(abspath dist/generic-aarch64/full/tidegate)" TIDEGATE_ARMV7="$(abspath dist/generic-armv7/full/tidegate)"
+
+# What was asked for by name is not skipped in silence.
+SKIPPED = $(abspath $(TARGET))/skipped-here
+NOTHING_SKIPPED = ! grep . "$(SKIPPED)"
 
 # The programs for ARM, run by qemu beside this machine's.
 arm-test: tools remote-tools
 	boards/dist.sh generic-aarch64
 	boards/dist.sh generic-armv7
-	$(ARM) TIDEGATE_QEMU_USER="$$(boards/machine/get.sh --user)" \
+	@mkdir -p $(TARGET) && : > "$(SKIPPED)"
+	$(ARM) TIDEGATE_SKIPPED="$(SKIPPED)" TIDEGATE_QEMU_USER="$$(boards/machine/get.sh --user)" \
 		$(BUILD) test --locked --test it arm_programs -- --nocapture --test-threads 1
+	@$(NOTHING_SKIPPED)
 
 # An emulated 64-bit ARM board: its power is cut, then its disk is replaced.
 reboot-test: tools remote-tools
 	boards/dist.sh generic-aarch64
-	@mkdir -p $(TARGET)
+	@mkdir -p $(TARGET) && : > "$(SKIPPED)"
 	boards/machine/get.sh dist/generic-aarch64/full/tidegate $(abspath $(TARGET))/initrd
-	TIDEGATE_MACHINE="$$(boards/machine/get.sh)" TIDEGATE_INITRD="$(abspath $(TARGET))/initrd" \
+	TIDEGATE_SKIPPED="$(SKIPPED)" TIDEGATE_MACHINE="$$(boards/machine/get.sh)" TIDEGATE_INITRD="$(abspath $(TARGET))/initrd" \
 		$(BUILD) test --locked --test it a_board_whose -- --nocapture --test-threads 1
+	@$(NOTHING_SKIPPED)
 
-# What takes too long for each change: every variant within its size, on ARM, through a power cut, as packages.
+# What takes too long for each change: every variant within its size, on ARM, through a power cut, as packages, twice the same.
 release-test:
 	$(MAKE) dist BOARD=raspberry-pi-4
 	$(MAKE) dist BOARD=raspberry-pi-4 FEATURES=minimal
 	$(MAKE) dist BOARD=beaglebone-black
 	$(MAKE) dist BOARD=beaglebone-black FEATURES=minimal
-	$(MAKE) arm-test reboot-test package-test
+	$(MAKE) arm-test reboot-test
+	$(MAKE) package BOARD=generic-aarch64
+	$(MAKE) package BOARD=generic-armv7
+	$(MAKE) package BOARD=generic-amd64
+	$(MAKE) package-test PROGRAM=dist/generic-amd64/full/tidegate
+	$(MAKE) reproducible-test BOARD=beaglebone-black
 
 # What the reference job writes to its disk. Needs root and loop devices.
 wear: tools
@@ -85,13 +101,19 @@ wear: tools
 	boards/wear.sh $(TARGET)/debug/tidegate
 
 # The Debian package in a clean root of its own, through install, upgrade, removal and purge; the unit verified. Needs root.
+PROGRAM ?= $(TARGET)/debug/tidegate
 package-test: tools
 	$(BUILD) build --locked --bin tidegate
-	tests/package.sh $(TARGET)/debug/tidegate
+	tests/package.sh $(PROGRAM)
 
-# The linker and C compiler that Rust itself and blake3 need; the C++ compiler and libclang that RocksDB does.
-tools:
+# The linker and C compiler that Rust itself and blake3 need.
+c-tools:
 	@command -v $(CARGO) >/dev/null || { echo "no Rust toolchain: install one from https://rustup.rs" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "installing gcc"; $$([ "$$(id -u)" = 0 ] || echo sudo) \
+		sh -c 'apt-get update -qq && apt-get install -y -qq gcc libc6-dev'; }
+
+# The C++ compiler and libclang that RocksDB needs besides.
+tools: c-tools
 	@{ command -v cc && command -v c++ && ls /usr/lib/llvm*/lib/libclang.so*; } >/dev/null 2>&1 || { \
 		echo "installing gcc, g++ and libclang"; $$([ "$$(id -u)" = 0 ] || echo sudo) \
 		sh -c 'apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev libclang-dev'; }

@@ -6,8 +6,8 @@
 # full      every state backend and every remote
 # minimal   without RocksDB, and with `file://` and S3 only
 #
-# The result is dist/BOARD/VARIANT/tidegate and does not depend on where or when it is built: paths are cut short, and
-# everything that is compiled is pinned (Cargo.lock, cross.txt, the Rust compiler apart). It runs on any system with the C
+# The result is dist/BOARD/VARIANT/tidegate and does not depend on where, when or by whom it is built: paths are cut out of it,
+# and everything that is compiled is pinned (Cargo.lock, cross.txt, the Rust compiler apart). It runs on any system with the C
 # library GLIBC or a newer one; C++'s library is linked in.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,17 +35,23 @@ case $variant in
     *) fail "there is no variant $variant; there are full and minimal" ;;
 esac
 
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+cache=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}
+# Compilers take lists of flags divided by spaces.
+case "$PWD$cargo_home$cache${CARGO_TARGET_DIR:-}" in
+    *[[:space:]]*) fail "there is a space in the path of the checkout, of CARGO_HOME, TIDEGATE_CACHE or CARGO_TARGET_DIR: move it" ;;
+esac
 zig=$(boards/toolchain.sh --zig)
 RUSTC=$(boards/toolchain.sh "$target")
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
 export RUSTC
-export CARGO_ZIGBUILD_ZIG_PATH=$zig PATH="${TIDEGATE_CACHE:-$HOME/.cache/tidegate}/cross/zig/bin:$PATH"
+export CARGO_ZIGBUILD_ZIG_PATH=$zig PATH="$cache/cross/zig/bin:$PATH"
 # Only what depends on the sources may be in the program.
-SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
+SOURCE_DATE_EPOCH=$(git -c safe.directory="$PWD" log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 export CARGO_INCREMENTAL=0
-export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/tidegate${flags:+ $flags}"
-export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/tidegate" CXXFLAGS="-ffile-prefix-map=$cargo_home=/cargo"
+cut="-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/tidegate"
+export CFLAGS="-ffile$cut" CXXFLAGS="-ffile$cut"
+export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$cache/cross=/rust --remap-path-prefix=$PWD=/tidegate${flags:+ $flags}"
 if [ "$variant" = full ]; then
     ROCKSDB_LIB_DIR=$(boards/rocksdb.sh "$target.$GLIBC")
     export ROCKSDB_LIB_DIR ROCKSDB_STATIC=1
@@ -64,6 +70,9 @@ libraries=$(readelf -d "$out/tidegate" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' 
 file -b "$out/tidegate" 2>/dev/null || readelf -h "$out/tidegate" | grep -E 'Class|Machine'
 echo "$out/tidegate: $size bytes of at most $bytes_max, needs $needs and $libraries"
 echo "sha256 $(sha256sum "$out/tidegate" | cut -d' ' -f1)"
+for path in "$PWD" "$cargo_home" "$cache" "${RUSTUP_HOME:-$HOME/.rustup}"; do
+    ! grep -qaF "$path/" "$out/tidegate" || fail "the path $path is in the program: it would be another one elsewhere"
+done
 [ "$size" -le "$bytes_max" ] || fail "the program is $((size - bytes_max)) bytes larger than the limit"
 case $libraries in *stdc++*) fail "the C++ library is not linked in" ;; esac
 [ "$(printf '%s\n' "GLIBC_$GLIBC" "$needs" | sort -V | tail -n 1)" = "GLIBC_$GLIBC" ] || fail "it needs $needs, which is newer than $GLIBC"

@@ -17,11 +17,13 @@ binary=$(realpath "$1") architecture=$2 out=$(realpath -m "$3") native=$(realpat
 cd "$(dirname "$0")/.."
 umask 022
 export LC_ALL=C TZ=UTC
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+# Without git, or in a checkout of somebody else's, the package says less.
+last_commit() { git -c safe.directory="$PWD" log -1 --format="$1" 2> /dev/null; }
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(last_commit %ct || echo 0)}
 export SOURCE_DATE_EPOCH
 
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -1)
-commit=$(git rev-parse --short=12 HEAD)
+commit=$(last_commit %h || echo unknown)
 [ "$("$native" --version)" = "tidegate $version" ] || fail "$native is not tidegate $version of this machine"
 case $architecture in
     amd64) machine=X86-64 ;;
@@ -79,14 +81,16 @@ mkdir -p "$tree"/usr/share/{man/man1,bash-completion/completions,zsh/vendor-comp
 
 file 644 README.md usr/share/doc/tidegate/README.md
 for page in docs/*.md; do file 644 "$page" "usr/share/doc/tidegate/$page"; done
-(cd config && find . -type f) | while read -r example; do
+# Not demo.toml, which holds settings of the demonstration and is no job.
+(cd config && find . -type f ! -name demo.toml) | while read -r example; do
     file 644 "config/$example" "usr/share/doc/tidegate/examples/$example"
 done
-maintainer=$(git log -1 --format='%an <%ae>')
+maintainer=$(last_commit '%an <%ae>' || echo 'unknown <nobody@localhost>')
 cat > "$documents/copyright" <<END
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: tidegate
-Comment: The libraries linked into the program, each with its licence, are listed in linked-libraries.
+Comment: The libraries linked into the full program, each with its licence, are listed in linked-libraries; the minimal
+ one has some of them.
 
 Files: *
 Copyright: $(date -d "@$SOURCE_DATE_EPOCH" +%Y) the authors of Tidegate

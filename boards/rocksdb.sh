@@ -47,8 +47,12 @@ case $target in
     armv7-*) flags+=(-D_FILE_OFFSET_BITS=64 -D_LARGEFILE64_SOURCE=1) ;;
 esac
 
-name=$(printf '%s\n' "$wanted" "$(version_of librocksdb-sys)" "$compiler" "${machine[@]}" "${flags[@]}" | sha256sum | cut -c1-16)
+# Paths are cut out of the library, so that it is the same wherever it was compiled; the number is of the way that is done.
+name=$(printf '%s\n' "paths-1" "$wanted" "$(version_of librocksdb-sys)" "$compiler" "${machine[@]}" "${flags[@]}" | sha256sum | cut -c1-16)
 folder=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}/rocksdb-$wanted-$name
+mkdir -p "$(dirname "$folder")"
+exec 8> "$(dirname "$folder")/rocksdb.lock"
+flock 8
 if [ ! -e "$folder/librocksdb.a" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
@@ -56,7 +60,8 @@ if [ ! -e "$folder/librocksdb.a" ]; then
     split -n "l/$PARTS" --numeric-suffixes --additional-suffix=.cc "$work/all" "$work/part"
     cp "$source/build_version.cc" "$work/part_version.cc"
     include=(-I"$source" -I"$source/rocksdb/include" -I"$source/rocksdb"
-        -I"$source/rocksdb/third-party/gtest-1.8.1/fused-src" -I"$lz4/liblz4/lib" -I"$zstd/zstd/lib")
+        -I"$source/rocksdb/third-party/gtest-1.8.1/fused-src" -I"$lz4/liblz4/lib" -I"$zstd/zstd/lib"
+        "-ffile-prefix-map=${CARGO_HOME:-$HOME/.cargo}=/cargo" "-ffile-prefix-map=$work=/rocksdb")
     echo "compiling RocksDB $(version_of librocksdb-sys) for $wanted, once (some minutes)" >&2
     # A compiler takes up to 2.4 GB.
     jobs=$(awk -v cores="$(nproc)" '/MemAvailable/ { fit = int($2 / 2500000); print fit < 1 ? 1 : fit < cores ? fit : cores }' /proc/meminfo)

@@ -24,7 +24,8 @@ flock 9
 zig() {
     local stamp=$cross/zig.done input
     input=$(sha256sum boards/cross.txt | cut -c1-16)
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$input" ]; then
+    # An upgrade of the system's Python leaves an environment that does not run.
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$input" ] || ! "$cross/zig/bin/python" -c 'import ziglang' 2>/dev/null; then
         say "getting zig's C and C++ compiler and cargo-zigbuild from PyPI"
         python3 -c 'import ensurepip, venv' 2>/dev/null || {
             as_root apt-get update -qq >&2 && as_root apt-get install -y -qq --no-install-recommends python3-venv >&2; }
@@ -66,14 +67,15 @@ by_debian() { # TARGET
         say "rustup has no standard library for $1: getting Debian's ${debian[*]}"
         work=$(mktemp -d "$cross/new.XXXXXX")
         (cd "$work" && { download_debian || { as_root apt-get update -qq && download_debian; }; }) >&2 \
-            || fail "Debian's ${debian[*]} cannot be had"
+            \
+            || fail "no standard library of Rust for $1: rustup has none here (https://rustup.rs), and ${debian[*]}, which Debian has, cannot be had"
         rm -rf "$web"
         mkdir "$work/root"
         local deb
         for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
         mv "$work/root" "$web"
         rm -rf "$work"
-        printf '#!/bin/sh\nLD_LIBRARY_PATH=%s${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec %s "$@"\n' \
+        printf '#!/bin/sh\nLD_LIBRARY_PATH=%q${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} exec %q "$@"\n' \
             "$web/usr/lib/$(uname -m)-linux-gnu" "$web/usr/bin/rustc" > "$rustc"
         chmod +x "$rustc"
     fi
@@ -84,11 +86,15 @@ by_debian() { # TARGET
         mkdir "$work/src"
         echo '#![no_std]' > "$work/src/lib.rs"
         printf '[package]\nname = "library"\nversion = "0.0.0"\nedition = "2021"\n' > "$work/Cargo.toml"
-        (cd "$work" && RUSTC=$rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR=$work/target \
+        (cd "$work" && RUSTC=$rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cembed-bitcode=yes --remap-path-prefix=$cross=/rust" CARGO_TARGET_DIR=$work/target \
             cargo build --quiet --release --target "$1" -Zbuild-std=std,panic_unwind,panic_abort,proc_macro,test >&2)
         rm -f "$work/target/$1/release/deps"/liblibrary*
-        mkdir -p "$library"
-        cp "$work/target/$1/release/deps"/*.rlib "$library"/
+        # All or nothing: what is there is taken for whole.
+        rm -rf "$library.new"
+        mkdir -p "$library.new"
+        cp "$work/target/$1/release/deps"/*.rlib "$library.new"/
+        rm -rf "$library"
+        mv "$library.new" "$library"
         rm -rf "$work"
     fi
     say "Rust's standard library for $1: of Debian's $("$rustc" --version)"

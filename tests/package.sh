@@ -16,7 +16,7 @@ said() { echo "ok: $*"; }
 [ $# = 1 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 binary=$(realpath "$1")
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "SKIPPED: the package: it is installed in a root of its own, which needs root" >&2; exit 0; }
+[ "$(id -u)" = 0 ] || fail "the package is installed in a root of its own, which needs root"
 
 missing=()
 for tool in debootstrap lintian readelf:binutils ip:iproute2 systemd-analyze:systemd systemd-nspawn:systemd-container; do
@@ -68,7 +68,8 @@ base=$cache/debian-$suite-$architecture-systemd.tar
 if [ ! -e "$base" ]; then
     echo "making a minimal Debian $suite, once"
     configured=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null |
-        sed -n 's/^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*/\3/p' | head -1 || true)
+        sed -n 's/^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*/\3/p' | grep -E '/(debian|ubuntu)/?$' |
+        grep -vF docker.com | head -1 || true)
     mirror=${TIDEGATE_DEBIAN_MIRROR:-$configured}
     # What the program is linked to beyond the minimum, and systemd for tests/service.sh.
     debootstrap --variant=minbase --include=libstdc++6,libgcc-s1,systemd,dbus "$suite" "$work/base" ${mirror:+"$mirror"} > "$work/log" 2>&1 ||

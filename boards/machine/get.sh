@@ -5,20 +5,24 @@
 #   boards/machine/get.sh PROGRAM INITRD     packs root/, boards/machine/init and an aarch64 program as the file INITRD
 #   boards/machine/get.sh --user             prints a folder with aarch64/ and armv7/, each a program's qemu and C library
 #
-# All of it is Debian's: qemu, the cloud kernel of arm64, a static busybox and the C library. Packages are unpacked, not
-# installed: the machine that builds keeps its own.
+# All of it is Debian's: qemu, and of the release SUITE, whatever this machine runs, the cloud kernel of arm64, a static busybox
+# and the C library. Packages are unpacked, not installed: the machine that builds keeps its own. A qemu that is installed is
+# taken as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 machine=${TIDEGATE_CACHE:-$HOME/.cache/tidegate}/machine
+SUITE=bookworm
+MIRROR=http://deb.debian.org/debian
 # In the order in which they are loaded.
 modules=(virtio/virtio_ring virtio/virtio virtio/virtio_mmio ../net/core/failover net/net_failover net/virtio_net)
 
 say() { echo "$*" >&2; }
+fail() { say "boards/machine/get.sh: $*"; exit 1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 tools() { # COMMAND PACKAGE ...
     while [ $# -gt 0 ]; do
-        command -v "$1" > /dev/null || { say "installing $2"; as_root apt-get install -y -qq --no-install-recommends "$2" > /dev/null \
+        [ -e "$1" ] || command -v "$1" > /dev/null || { say "installing $2"; as_root apt-get install -y -qq --no-install-recommends "$2" > /dev/null \
             || { as_root apt-get update -qq >&2 && as_root apt-get install -y -qq --no-install-recommends "$2" > /dev/null; }; }
         shift 2
     done
@@ -40,22 +44,39 @@ unpack() { # FOLDER PACKAGE...
     mv "$work/root" "$folder"
     rm -rf "$work"
 }
-# The same of arm64, without what they need.
+# The same of arm64 and SUITE, without what they need.
 download_arm64() { # FOLDER PACKAGE...
     local folder=$1 apt kernel
     shift
     mkdir -p "$folder"/{lists/partial,cache/archives/partial,debs}
     apt=(-qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o "Dir::State::lists=$folder/lists"
         -o "Dir::Cache=$folder/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User=root)
+    # shellcheck source=/dev/null
+    if [ "$(. /etc/os-release; echo "${VERSION_CODENAME:-}")" != "$SUITE" ]; then
+        local keys=/usr/share/keyrings/debian-archive-keyring.gpg
+        tools "$keys" debian-archive-keyring
+        echo "deb [signed-by=$keys] $MIRROR $SUITE main" > "$folder/sources.list"
+        apt+=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null)
+    fi
     apt-get "${apt[@]}" update >&2
     kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-arm64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1)
+    [ -n "$kernel" ] || fail "Debian $SUITE has no linux-image-cloud-arm64 at the mirrors of this machine"
     (cd "$folder/debs" && apt-get "${apt[@]}" download "$@" "$kernel" >&2)
 }
 
 emulator() {
     [ -x "$machine/qemu/usr/bin/qemu-system-aarch64" ] && return
+    local installed
+    if installed=$(command -v qemu-system-aarch64); then
+        rm -rf "$machine/qemu"
+        mkdir -p "$machine"/qemu/usr/{bin,share}
+        ln -s "$installed" "$machine/qemu/usr/bin/qemu-system-aarch64"
+        ln -s "$(dirname "$(dirname "$installed")")/share/qemu" "$machine/qemu/usr/share/qemu"
+        return
+    fi
     say "getting qemu-system-aarch64, of Debian"
     unpack "$machine/qemu" qemu-system-arm
+    [ -x "$machine/qemu/usr/bin/qemu-system-aarch64" ] || fail "qemu-system-arm has no qemu-system-aarch64"
 }
 
 kernel() {

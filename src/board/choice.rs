@@ -1,5 +1,6 @@
 //! The board that a job is for, as its file or the command line chooses it.
 
+use super::architecture::Architecture;
 use super::catalogue::GENERIC;
 use super::compare::{Difference, Obstacle, differences};
 use super::detect::detect;
@@ -34,14 +35,38 @@ pub(crate) struct ChosenBoard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BoardMemory {
     pub(crate) all_bytes: u64,
-    /// What the system keeps.
+    /// What the system keeps; of a board that is not this machine, its firmware too.
     pub(crate) system_bytes: u64,
+    /// What a program may have for another reason.
+    pub(crate) limit: Option<(u64, MemoryLimit)>,
 }
+
+/// Why a program may have less memory than there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryLimit {
+    /// Its addresses have 32 bits.
+    Addresses,
+    /// Its control group's.
+    ControlGroup,
+}
+
+/// What a program with addresses of 32 bits may have, in bytes: a half of them, for stacks, mapped files and what is lost
+/// between allocations need room too.
+const ADDRESSES_BYTES_MAX: u64 = 2 << 30;
+
+/// Parts in four of a machine's memory at which the service `tidegate@` is ended: `MemoryMax=75%` of the unit.
+const SERVICE_QUARTERS: u64 = 3;
 
 impl BoardMemory {
     /// What is left for a job.
     pub(crate) fn left(&self) -> u64 {
-        self.all_bytes.saturating_sub(self.system_bytes)
+        let left = self.all_bytes.saturating_sub(self.system_bytes);
+        self.limit.map_or(left, |(limit, _)| left.min(limit))
+    }
+
+    /// Whether a job that takes so much would be ended as a service.
+    pub(crate) fn is_beyond_service(&self, bytes: u64) -> bool {
+        bytes > self.all_bytes / 4 * SERVICE_QUARTERS
     }
 }
 
@@ -82,9 +107,20 @@ impl ChosenBoard {
     /// Its memory: what this machine has, or else what the job file says, or else what the profile says.
     pub(crate) fn memory(&self) -> Option<BoardMemory> {
         let hardware = self.profile.machine.as_ref()?;
-        let found = self.machine.as_ref().and_then(|machine| machine.memory_bytes);
-        let all_bytes = found.or(self.memory_bytes).unwrap_or(hardware.memory_bytes());
-        Some(BoardMemory { all_bytes, system_bytes: hardware.system_bytes() })
+        let machine = self.machine.as_ref();
+        let nominal = self.memory_bytes.unwrap_or(hardware.memory_bytes());
+        let (all_bytes, firmware_bytes) = match machine.and_then(|machine| machine.memory_bytes) {
+            Some(found) => (found, 0),
+            None => (nominal, hardware.firmware_bytes(nominal)),
+        };
+        let architecture = self.profile.build.as_ref().map(|build| build.architecture());
+        let addresses = (architecture == Some(Architecture::Armv7)).then_some(ADDRESSES_BYTES_MAX);
+        let group = machine.and_then(|machine| machine.memory_limit);
+        let limits = [(addresses, MemoryLimit::Addresses), (group, MemoryLimit::ControlGroup)];
+        let limit =
+            limits.into_iter().filter_map(|(bytes, why)| Some((bytes?, why))).min_by_key(|(bytes, _)| *bytes);
+        let system_bytes = hardware.system_bytes().saturating_add(firmware_bytes);
+        Some(BoardMemory { all_bytes, system_bytes, limit })
     }
 
     /// What keeps a job from running on this machine.
@@ -108,7 +144,41 @@ impl ChosenBoard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::architecture::Architecture;
+
+    #[test]
+    fn what_fits_at_the_desk_fits_on_the_board() {
+        // What the boards' kernels show as MemTotal, in MiB.
+        for (name, nominal, found) in [
+            ("raspberry-pi-zero-2-w", 512, 417),
+            ("raspberry-pi-3b-plus", 1024, 906),
+            ("raspberry-pi-4", 1024, 906),
+            ("raspberry-pi-4", 2048, 1850),
+            ("raspberry-pi-4", 4096, 3794),
+            ("raspberry-pi-4", 8192, 7811),
+            ("raspberry-pi-5", 4096, 4050),
+            ("raspberry-pi-5", 8192, 8063),
+            ("beaglebone-black", 512, 494),
+        ] {
+            let mut desk = ChosenBoard::named(name, Place::Elsewhere).unwrap();
+            desk.set_memory_bytes(nominal << 20);
+            let machine = Machine { memory_bytes: Some(found << 20), ..Machine::default() };
+            let board = ChosenBoard { machine: Some(machine), ..desk.clone() };
+            let (desk, board) = (desk.memory().unwrap().left(), board.memory().unwrap().left());
+            assert!(desk <= board, "{name}: {desk} at the desk, {board} there");
+        }
+    }
+
+    #[test]
+    fn addresses_and_control_groups_limit_what_is_left() {
+        let mut small = ChosenBoard::named("generic-armv7", Place::Elsewhere).unwrap();
+        small.set_memory_bytes(16 << 30);
+        assert_eq!(small.memory().unwrap().left(), 2 << 30);
+        let machine =
+            Machine { memory_bytes: Some(8 << 30), memory_limit: Some(1 << 30), ..Machine::default() };
+        let board = ChosenBoard { machine: Some(machine), ..small };
+        assert_eq!(board.memory().unwrap().limit, Some((1 << 30, MemoryLimit::ControlGroup)));
+        assert_eq!(board.memory().unwrap().left(), 1 << 30);
+    }
 
     #[test]
     fn the_machine_itself_is_asked_before_the_file_and_the_profile() {
@@ -121,12 +191,12 @@ mod tests {
         let mut board = ChosenBoard::of(machine, Place::Here);
         assert_eq!(board.profile.name, "raspberry-pi-4");
         board.set_memory_bytes(4 << 30);
-        assert_eq!(board.memory().unwrap().left(), (7 << 30) - (256 << 20));
+        assert_eq!(board.memory().unwrap().left(), (7 << 30) - (192 << 20));
         assert_eq!(board.doubts(), [], "more memory is no reason for a doubt");
         let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
-        assert_eq!(board.memory().unwrap().left(), (1 << 30) - (256 << 20));
+        assert_eq!(board.memory().unwrap().left(), (1 << 30) - (128 << 20) - (192 << 20));
         board.set_memory_bytes(4 << 30);
-        assert_eq!(board.memory().unwrap().left(), (4 << 30) - (256 << 20));
+        assert_eq!(board.memory().unwrap().left(), (4 << 30) - (512 << 20) - (192 << 20));
         assert_eq!((board.doubts(), board.obstacles()), (vec![], vec![]));
     }
 

@@ -64,7 +64,8 @@ impl Obstacle {
                 "update the system, or choose the profile \"generic\", at your own risk".to_owned()
             }
             Self::CpuFeatures { .. } => {
-                "choose the board this is: `tidegate board detect` says which; its program runs here"
+                "choose the board that this is, if there is one (`tidegate board list`), and its program; or \"generic\", at your \
+                 own risk: a program that uses what the processor lacks is ended in the middle"
                     .to_owned()
             }
         }

@@ -12,17 +12,25 @@ pub(crate) struct Detected {
 }
 
 /// The profile for a machine: the one that knows the most specific name in its device tree and is for programs of its
-/// architecture, or else the generic one of the architecture.
+/// architecture, if that is known, or else the generic one of the architecture.
 pub(crate) fn detect(machine: &Machine) -> Detected {
-    let Some(architecture) = machine.architecture else {
-        let because = "no profile is for the architecture of this machine's programs".to_owned();
-        return Detected { profile: BoardProfile::generic(), because };
-    };
     let known: Vec<BoardProfile> = profiles().collect();
     let named = machine.compatible.iter().find_map(|name| {
         let profile = known.iter().find(|profile| profile.compatible.contains(name))?;
         Some((name, profile))
     });
+    let Some(architecture) = machine.architecture else {
+        return match named {
+            Some((name, profile)) => {
+                let because = format!("the device tree says {name:?}; which programs it runs is not known");
+                Detected { profile: profile.clone(), because }
+            }
+            None => {
+                let because = "no profile is for the architecture of this machine's programs".to_owned();
+                Detected { profile: BoardProfile::generic(), because }
+            }
+        };
+    };
     let because = match named {
         Some((name, profile))
             if profile.build.as_ref().map(|build| build.architecture()) == Some(architecture) =>
@@ -96,6 +104,9 @@ mod tests {
         assert_eq!(name, "generic-armv7");
         assert!(because.contains("\"allwinner,sun8i-h3\", which no profile knows"), "{because}");
         assert_eq!(detect(&Machine::default()).profile.name, "generic");
+        let compatible = vec!["raspberrypi,4-model-b".to_owned(), "brcm,bcm2711".to_owned()];
+        let detected = detect(&Machine { compatible, ..Machine::default() });
+        assert_eq!(detected.profile.name, "raspberry-pi-4", "a device tree is enough");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   all of the board's memory
+//!   ├─ the firmware's share (`firmware-memory`), which a running machine does not show any more
 //!   ├─ the system's share (`system-memory`)
-//!   └─ left for the job
+//!   └─ left for the job: no more than 32 bits address, and than the control group of this program may have
 //!      └─ memory-max of the job: must fit into what is left
 //!         ├─ what the job cannot do without: must fit into memory-max
 //!         └─ caches and state: what remains (src/runtime/memory.rs)
@@ -14,9 +15,9 @@
 
 use std::fmt;
 
-use super::choice::BoardMemory;
+use super::choice::{BoardMemory, MemoryLimit};
 use crate::config::size_text;
-use crate::runtime::{MemoryOverhead, Settings};
+use crate::runtime::{MEMORY_MIN, MemoryOverhead, Settings};
 
 /// A source: what it reads at once, its longest line, its socket.
 const SOURCE_BYTES: u64 = 256 << 10;
@@ -94,7 +95,7 @@ pub(crate) enum Misfit {
     /// It may take more than the board leaves.
     Ceiling { memory_max: u64, board: String, memory: BoardMemory },
     /// It may take less than it needs.
-    Floor { memory_max: u64, board: String, memory: BoardMemory, need: Need },
+    Floor { memory_max: u64, board: String, memory: BoardMemory, need: Box<Need> },
 }
 
 /// Compares a job with the memory of its board. Without a limit of memory there is nothing to compare.
@@ -113,13 +114,24 @@ pub(crate) fn fit(
         return Err(Misfit::Ceiling { memory_max, board, memory });
     }
     let need = Need::of(settings, size);
-    if need.total() > memory_max { Err(Misfit::Floor { memory_max, board, memory, need }) } else { Ok(()) }
+    if need.total() > memory_max {
+        return Err(Misfit::Floor { memory_max, board, memory, need: Box::new(need) });
+    }
+    Ok(())
 }
 
 impl Misfit {
     /// What to do about it.
     pub(crate) fn help(&self) -> String {
         match self {
+            Self::Ceiling { memory, .. } | Self::Floor { memory, .. } if memory.left() < MEMORY_MIN => {
+                let least = memory.system_bytes.saturating_add(MEMORY_MIN);
+                format!(
+                    "no job fits, for the least `memory-max` is {}: give it a board with at least {} of memory",
+                    size_text(MEMORY_MIN),
+                    size_text(least)
+                )
+            }
             Self::Ceiling { memory, .. } => {
                 let most = memory.left() / MEBIBYTE;
                 format!("give `memory-max` at most \"{most}MiB\", or a board with more memory")
@@ -127,6 +139,9 @@ impl Misfit {
             Self::Floor { memory, need, .. } if need.total() <= memory.left() => {
                 let (least, most) = (need.total().div_ceil(MEBIBYTE), memory.left() / MEBIBYTE);
                 format!("give `memory-max` \"{least}MiB\" to \"{most}MiB\"")
+            }
+            Self::Floor { need, memory, .. } if need.overhead.batches > memory.left() / 2 => {
+                "give smaller `batch-bytes-max` or fewer `batches-in-flight` of [job]: batches take most of it".to_owned()
             }
             Self::Floor { memory, .. } => format!(
                 "make two jobs of it, or give it a board that leaves more than {}",
@@ -139,14 +154,25 @@ impl Misfit {
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ceiling { memory_max, board, memory } => write!(
-                f,
-                "memory-max is {}, but the board {board} leaves {}: it has {}, of which the system keeps {}",
-                size_text(*memory_max),
-                size_text(memory.left()),
-                size_text(memory.all_bytes),
-                size_text(memory.system_bytes)
-            ),
+            Self::Ceiling { memory_max, board, memory } => {
+                write!(
+                    f,
+                    "memory-max is {}, but the board {board} leaves {}: it has {}, of which the system keeps {}",
+                    size_text(*memory_max),
+                    size_text(memory.left()),
+                    size_text(memory.all_bytes),
+                    size_text(memory.system_bytes)
+                )?;
+                match memory.limit.filter(|(limit, _)| *limit == memory.left()) {
+                    Some((limit, MemoryLimit::Addresses)) => {
+                        write!(f, ", and a 32-bit program may have {}", size_text(limit))
+                    }
+                    Some((limit, MemoryLimit::ControlGroup)) => {
+                        write!(f, ", and the control group of this program may have {}", size_text(limit))
+                    }
+                    None => Ok(()),
+                }
+            }
             Self::Floor { memory_max, need, .. } => write!(
                 f,
                 "the job needs {} at the least, but memory-max is {}: {need}",
@@ -182,13 +208,13 @@ mod tests {
     fn a_job_that_may_take_more_than_the_board_leaves_is_refused_with_the_numbers() {
         let (memory, settings) = chosen("raspberry-pi-zero-2-w");
         let limited = |memory_max| Settings { memory_max, ..settings.clone() };
-        assert_eq!(fit("it", memory, &limited(Some(320 << 20)), SMALL), Ok(()));
-        let misfit = fit("it", memory, &limited(Some((320 << 20) + 1)), SMALL).unwrap_err();
+        assert_eq!(fit("it", memory, &limited(Some(288 << 20)), SMALL), Ok(()));
+        let misfit = fit("it", memory, &limited(Some((288 << 20) + 1)), SMALL).unwrap_err();
         assert_eq!(
             misfit.to_string(),
-            "memory-max is 320.0MiB, but the board it leaves 320MiB: it has 512MiB, of which the system keeps 192MiB"
+            "memory-max is 288.0MiB, but the board it leaves 288MiB: it has 512MiB, of which the system keeps 224MiB"
         );
-        assert_eq!(misfit.help(), "give `memory-max` at most \"320MiB\", or a board with more memory");
+        assert_eq!(misfit.help(), "give `memory-max` at most \"288MiB\", or a board with more memory");
         assert_eq!(fit("it", memory, &limited(None), SMALL), Ok(()));
     }
 
@@ -203,7 +229,7 @@ mod tests {
             "the job needs 36MiB at the least, but memory-max is 35MiB: 12MiB for code, stacks and allocator, 2MiB for \
              batches, 12MiB for shipping to the remote, 512KiB for 2 sources, 6.5MiB for 2 sinks, 3MiB for 3 queries"
         );
-        assert_eq!(misfit.help(), "give `memory-max` \"36MiB\" to \"320MiB\"");
+        assert_eq!(misfit.help(), "give `memory-max` \"36MiB\" to \"288MiB\"");
     }
 
     #[test]
@@ -212,5 +238,19 @@ mod tests {
         let size = JobSize { mqtt_sinks: 60, sinks: 60, ..SMALL };
         let misfit = fit("it", memory, &settings, size).unwrap_err();
         assert!(misfit.help().starts_with("make two jobs of it"), "{}", misfit.help());
+        let settings = Settings { batches_in_flight: 64, batch_bytes_max: 16 << 20, ..settings };
+        let misfit = fit("it", memory, &settings, SMALL).unwrap_err();
+        assert!(misfit.help().contains("`batches-in-flight`"), "{}", misfit.help());
+    }
+
+    #[test]
+    fn where_no_job_fits_no_limit_is_advised() {
+        let (memory, settings) = chosen("beaglebone-black");
+        let small = BoardMemory { all_bytes: 180 << 20, ..memory };
+        let misfit = fit("it", small, &settings, SMALL).unwrap_err();
+        assert_eq!(
+            misfit.help(),
+            "no job fits, for the least `memory-max` is 32MiB: give it a board with at least 192MiB of memory"
+        );
     }
 }

@@ -1,18 +1,21 @@
 //! What is known of a machine: read from `/proc` and `/sys`, each fact where the kernel tells it.
 //!
 //! ```text
-//!   proc/device-tree/compatible   the board, NUL-separated, the most specific name first
-//!   proc/device-tree/model        its name for people
+//!   sys/firmware/devicetree/base/compatible   the board, NUL-separated, the most specific name first
+//!   sys/firmware/devicetree/base/model        its name for people
 //!   proc/sys/kernel/osrelease     the kernel
-//!   proc/sys/kernel/arch          its architecture, since Linux 6.1; of this machine the program's is taken
+//!   proc/sys/kernel/arch          its architecture, since Linux 6.1, or else what proc/cpuinfo looks like; of this machine
+//!                                 the program's is taken
 //!   proc/cpuinfo                  processors, and their features (`Features` on ARM, `flags` on x86)
 //!   proc/meminfo                  MemTotal: what firmware and kernel have left
+//!   proc/self/cgroup              this program's control group, whose limit and whose parents' are below sys/fs/cgroup
 //!   proc/self/mountinfo           the device of the root file system, and then
 //!   sys/dev/block/M:N/uevent      its name, and sys/block/NAME/device/type or queue/rotational
 //! ```
 //!
-//! A service may see little of `/proc`. The device tree is then read below `sys/firmware/devicetree/base`, and of this machine
-//! kernel, memory and processors are asked for by system calls; processor features stay unknown.
+//! Where there is no device tree it is looked for as `proc/device-tree`, a link of the kernel's to the same: an absolute one,
+//! which below another root leads to this machine's. A service may see little of `/proc`: kernel, memory and processors
+//! of this machine are then asked for by system calls; processor features stay unknown.
 
 use std::path::Path;
 
@@ -25,7 +28,10 @@ use crate::disk::{RealDisk, read_whole};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Where the device tree is.
-const DEVICE_TREES: [&str; 2] = ["proc/device-tree", "sys/firmware/devicetree/base"];
+const DEVICE_TREES: [&str; 2] = ["sys/firmware/devicetree/base", "proc/device-tree"];
+
+/// Control groups above this program's that are looked at, at most.
+const CGROUPS_MAX: usize = 64;
 
 /// A machine, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) cores: Option<usize>,
     /// What programs and kernel have, without what the firmware keeps.
     pub(crate) memory_bytes: Option<u64>,
+    /// What the control group of this program may have.
+    pub(crate) memory_limit: Option<u64>,
     /// What the root file system lies on.
     pub(crate) storage: Option<Storage>,
 }
@@ -52,7 +60,8 @@ type ReadFile<'a> = &'a dyn Fn(&str) -> Option<Vec<u8>>;
 impl Machine {
     /// The one this program runs on.
     pub(crate) fn here() -> Self {
-        let read = Self::read(&files_below(Path::new("/")), Architecture::of_program());
+        let file = files_below(Path::new("/"));
+        let read = Self::read(&file, Architecture::of_program());
         let release = || rustix::system::uname().release().to_string_lossy().parse().ok();
         let memory = || {
             let info = rustix::system::sysinfo();
@@ -63,16 +72,23 @@ impl Machine {
             kernel: read.kernel.or_else(release),
             memory_bytes: read.memory_bytes.or_else(|| Some(memory())),
             cores: read.cores.or_else(cores),
+            memory_limit: memory_limit(&file),
             ..read
         }
     }
 
-    /// The one whose `/proc` and `/sys` are copied to, or mounted at, `root`.
-    pub(crate) fn at(root: &Path) -> Self {
-        let file = files_below(root);
-        let architecture =
-            file("proc/sys/kernel/arch").and_then(|name| Architecture::of_kernel(text(&name).trim()));
-        Self::read(&file, architecture)
+    /// The one whose `/proc` and `/sys` are copied to, or mounted at, `root`; `None` when nothing is known of it.
+    pub(crate) fn at(root: &Path) -> Option<Self> {
+        Self::elsewhere(&files_below(root))
+    }
+
+    fn elsewhere(file: ReadFile<'_>) -> Option<Self> {
+        let architecture = match file("proc/sys/kernel/arch") {
+            Some(name) => Architecture::of_kernel(text(&name).trim()),
+            None => file("proc/cpuinfo").and_then(|cpuinfo| architecture_of(&text(&cpuinfo))),
+        };
+        let machine = Self::read(file, architecture);
+        (machine != Self::default()).then_some(machine)
     }
 
     fn read(file: ReadFile<'_>, architecture: Option<Architecture>) -> Self {
@@ -94,6 +110,7 @@ impl Machine {
             cpu_features: cpu_features(&cpuinfo, architecture),
             cores: Some(values(&cpuinfo, "processor").count()).filter(|count| *count > 0),
             memory_bytes: values(&read("proc/meminfo"), "MemTotal").next().and_then(kibibytes),
+            memory_limit: None,
             storage: storage(&read("proc/self/mountinfo"), &read),
         }
     }
@@ -128,6 +145,35 @@ fn cpu_features(cpuinfo: &str, architecture: Option<Architecture>) -> Vec<String
         features.extend(["thumb", "vfp", "vfpv3", "vfpv4", "neon"].map(str::to_owned));
     }
     features
+}
+
+/// The architecture whose kernel writes this.
+fn architecture_of(cpuinfo: &str) -> Option<Architecture> {
+    if values(cpuinfo, "flags").next().is_some_and(|flags| flags.split(' ').any(|flag| flag == "lm")) {
+        return Some(Architecture::Amd64);
+    }
+    match values(cpuinfo, "CPU architecture").next() {
+        Some("8") => Some(Architecture::Aarch64),
+        Some("7") => Some(Architecture::Armv7),
+        _ => None,
+    }
+}
+
+/// The least that this program's control group and those above it may have, in bytes; of version 2 only.
+fn memory_limit(file: ReadFile<'_>) -> Option<u64> {
+    let groups = text(&file("proc/self/cgroup")?);
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let limit = |group: &Path| {
+        let limit = file(group.join("memory.max").to_str()?)?;
+        text(&limit).trim().parse::<u64>().ok()
+    };
+    let group = Path::new("sys/fs/cgroup").join(group);
+    group
+        .ancestors()
+        .take(CGROUPS_MAX)
+        .take_while(|group| group.starts_with("sys/fs/cgroup"))
+        .filter_map(limit)
+        .min()
 }
 
 fn kibibytes(value: &str) -> Option<u64> {
@@ -206,6 +252,47 @@ pub(super) mod tests {
     fn the_device_tree_is_found_where_proc_is_hidden() {
         let files = [("sys/firmware/devicetree/base/compatible", "radxa,rock3a\0rockchip,rk3568\0")];
         assert_eq!(machine(Architecture::Aarch64, &files).compatible, ["radxa,rock3a", "rockchip,rk3568"]);
+    }
+
+    #[test]
+    fn of_another_machine_the_architecture_is_told_by_its_processors() {
+        let at = |files: &[(&str, &str)]| {
+            let file = |path: &str| {
+                let found = files.iter().find(|(known, _)| *known == path);
+                found.map(|(_, text)| text.as_bytes().to_vec())
+            };
+            Machine::elsewhere(&file).map(|machine| machine.architecture)
+        };
+        for (cpuinfo, architecture) in [
+            ("processor\t: 0\nCPU architecture: 8\n", Some(Architecture::Aarch64)),
+            ("processor\t: 0\nCPU architecture: 7\n", Some(Architecture::Armv7)),
+            ("processor\t: 0\nflags\t: fpu lm sse2\n", Some(Architecture::Amd64)),
+            ("processor\t: 0\nhart\t: 0\n", None),
+        ] {
+            assert_eq!(at(&[("proc/cpuinfo", cpuinfo)]), Some(architecture), "{cpuinfo}");
+        }
+        assert_eq!(
+            at(&[("proc/sys/kernel/arch", "riscv64\n"), ("proc/cpuinfo", "processor: 0\n")]),
+            Some(None)
+        );
+        assert_eq!(at(&[]), None, "nothing is there");
+    }
+
+    #[test]
+    fn the_least_limit_of_the_control_groups_counts() {
+        let files = [
+            ("proc/self/cgroup", "0::/system.slice/it.service\n"),
+            ("sys/fs/cgroup/system.slice/it.service/memory.max", "max\n"),
+            ("sys/fs/cgroup/system.slice/memory.max", "4096\n"),
+            ("sys/fs/cgroup/memory.max", "8192\n"),
+        ];
+        let limit = |from: usize| {
+            memory_limit(&|path: &str| {
+                let found = files[from..].iter().find(|(known, _)| *known == path);
+                found.map(|(_, text)| text.as_bytes().to_vec())
+            })
+        };
+        assert_eq!((limit(0), limit(1)), (Some(4096), None));
     }
 
     #[test]

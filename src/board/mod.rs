@@ -25,7 +25,7 @@ mod profile_tests;
 
 pub(crate) use catalogue::{names, profile_text, profiles};
 pub(crate) use choice::{ChosenBoard, DETECT, Place};
-pub(crate) use compare::differences;
+pub(crate) use compare::{Obstacle, differences};
 pub(crate) use detect::detect;
 pub(crate) use fit::{JobSize, fit};
 pub(crate) use machine::Machine;

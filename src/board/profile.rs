@@ -57,7 +57,9 @@ pub(crate) struct Hardware {
     pub(crate) cores: Option<usize>,
     /// All of its memory.
     memory: ByteSize,
-    /// What of it the system keeps for itself: firmware, kernel, services, page cache.
+    /// What of it firmware and kernel keep before `MemTotal` is counted, at the most.
+    firmware_memory: ByteSize,
+    /// What of the rest the system keeps for itself: kernel, services, page cache.
     system_memory: ByteSize,
     /// What the root file system lies on.
     pub(crate) storage: Storage,
@@ -70,12 +72,19 @@ pub(crate) struct Hardware {
 impl Hardware {
     /// All of its memory, in bytes.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.memory.0 as u64
+        self.memory.0
     }
 
-    /// What of it the system keeps, in bytes.
+    /// What the firmware keeps of so much memory, in bytes: in proportion where a board is sold with more.
+    pub(crate) fn firmware_bytes(&self, memory_bytes: u64) -> u64 {
+        let share =
+            u128::from(self.firmware_memory.0) * u128::from(memory_bytes) / u128::from(self.memory.0.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+
+    /// What of the rest the system keeps, in bytes.
     pub(crate) fn system_bytes(&self) -> u64 {
-        self.system_memory.0 as u64
+        self.system_memory.0
     }
 }
 
@@ -171,15 +180,15 @@ impl BoardProfile {
         let defaults = Settings::default();
         let journal = JournalSettings {
             sync: self.journal.sync,
-            bytes_max: self.journal.max.0 as u64,
-            segment_bytes: self.journal.segment.0 as u64,
+            bytes_max: self.journal.max.0,
+            segment_bytes: self.journal.segment.0,
             ..JournalSettings::default()
         };
         Settings {
-            memory_max: self.runtime.memory_max.map(|size| size.0 as u64),
+            memory_max: self.runtime.memory_max.map(|size| size.0),
             threads: self.runtime.threads.unwrap_or(defaults.threads),
             batch_frames_max: self.runtime.batch_frames_max,
-            batch_bytes_max: self.runtime.batch_bytes_max.0,
+            batch_bytes_max: self.runtime.batch_bytes_max.in_memory(),
             batches_in_flight: self.runtime.batches_in_flight,
             journal: Some(journal),
             checkpoint_interval: self.checkpoint.interval.0,

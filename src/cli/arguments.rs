@@ -55,6 +55,7 @@ pub enum Command {
     /// Look at the boards there are profiles of: what they have, and the defaults of a job that follow; or find out which
     /// one this machine is
     #[command(after_help = EXIT_CODES)]
+    #[command(subcommand)]
     Board(BoardCommand),
 
     /// List the functions and aggregates of queries

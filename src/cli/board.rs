@@ -1,61 +1,69 @@
 //! `tidegate board`: the profiles, and which of them this machine is; and what the other commands do with `--board`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::memory_plan;
 use crate::board::{
-    BoardProfile, ChosenBoard, DETECT, JobSize, Machine, Place, detect, differences, fit, names,
+    BoardProfile, ChosenBoard, DETECT, JobSize, Machine, Obstacle, Place, detect, differences, fit, names,
     profile_text, profiles,
 };
 use crate::config::{did_you_mean, size_text};
 use crate::runtime::{Backend, JobError, JournalSync, MemoryOverhead, Settings};
 
-/// Arguments of `tidegate board`.
-#[derive(Debug, Args)]
-pub struct BoardCommand {
-    /// What to do
-    #[arg(value_enum)]
-    pub action: BoardAction,
-
-    /// With `show`: the board
-    #[arg(required_if_eq("action", "show"))]
-    pub name: Option<String>,
-
-    /// With `detect`: a machine whose /proc and /sys are copied to, or mounted at, DIR [default: this machine]
-    #[arg(long, value_name = "DIR")]
-    pub root: Option<PathBuf>,
-
-    /// One JSON object, or one a line
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What to do with boards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BoardAction {
+/// Commands of `tidegate board`.
+#[derive(Debug, Subcommand)]
+pub enum BoardCommand {
     /// One line a board
-    List,
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// The profile of a board, with the reasons for its defaults, and where the memory of a small job goes
-    Show,
-    /// Which board this machine is, why, and in what it differs from its profile
-    Detect,
+    Show {
+        /// The board
+        name: String,
+
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Which board this machine is, why, in what it differs from its profile, and what keeps jobs from running on it
+    Detect {
+        /// A machine whose /proc and /sys are copied to, or mounted at, DIR [default: this machine]
+        #[arg(long, value_name = "DIR")]
+        root: Option<PathBuf>,
+
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn run(command: &BoardCommand) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match command.action {
-        BoardAction::List => list(command.json, &mut out)?,
-        BoardAction::Show => show(command, &mut out)?,
-        BoardAction::Detect => {
-            let machine = command.root.as_deref().map_or_else(Machine::here, Machine::at);
-            show_detected(&machine, command.json, &mut out)?;
+    match command {
+        BoardCommand::List { json } => list(*json, &mut out)?,
+        BoardCommand::Show { name, json } => show(name, *json, &mut out)?,
+        BoardCommand::Detect { root: None, json } => show_detected(&Machine::here(), *json, &mut out)?,
+        BoardCommand::Detect { root: Some(root), json } => {
+            let machine = Machine::at(root).ok_or_else(|| nothing_known(root))?;
+            show_detected(&machine, *json, &mut out)?;
         }
     }
     Ok(())
+}
+
+fn nothing_known(root: &Path) -> JobError {
+    JobError::Configuration(format!(
+        "{} has nothing of a machine: copy or mount its /proc and /sys there, at the least \
+         sys/firmware/devicetree/base/compatible or proc/cpuinfo",
+        root.display()
+    ))
 }
 
 fn list(is_json: bool, out: &mut impl Write) -> io::Result<()> {
@@ -70,12 +78,11 @@ fn list(is_json: bool, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-fn show(command: &BoardCommand, out: &mut impl Write) -> anyhow::Result<()> {
-    let name = command.name.as_deref().unwrap_or_default();
+fn show(name: &str, is_json: bool, out: &mut impl Write) -> anyhow::Result<()> {
     let (Some(text), Some(profile)) = (profile_text(name), BoardProfile::find(name)) else {
         return Err(unknown(name, names()).into());
     };
-    if command.json {
+    if is_json {
         writeln!(out, "{}", as_json(&profile))?;
         return Ok(());
     }
@@ -99,11 +106,16 @@ fn show_detected(machine: &Machine, is_json: bool, out: &mut impl Write) -> io::
     let detected = detect(machine);
     let differs: Vec<String> =
         differences(&detected.profile, machine).iter().map(ToString::to_string).collect();
+    let mut obstacles = Vec::new();
+    if machine.architecture.is_some() {
+        obstacles.extend(Obstacle::between(&detected.profile, machine).iter().map(ToString::to_string));
+    }
     if is_json {
         let found = json!({
             "board": detected.profile.name,
             "because": detected.because,
             "differences": differs,
+            "obstacles": obstacles,
             "machine": {
                 "architecture": machine.architecture.map(|architecture| architecture.to_string()),
                 "model": machine.model,
@@ -124,6 +136,9 @@ fn show_detected(machine: &Machine, is_json: bool, out: &mut impl Write) -> io::
     }
     for difference in differs {
         writeln!(out, "  {difference}")?;
+    }
+    for obstacle in obstacles {
+        writeln!(out, "  no job of this board runs on it: {obstacle}")?;
     }
     Ok(())
 }
@@ -150,6 +165,7 @@ fn as_json(profile: &BoardProfile) -> Value {
         "machine": profile.machine.as_ref().map(|machine| json!({
             "cores": machine.cores,
             "memory_bytes": machine.memory_bytes(),
+            "firmware_memory_bytes": machine.firmware_bytes(machine.memory_bytes()),
             "system_memory_bytes": machine.system_bytes(),
             "storage": machine.storage.name(),
             "cpu_features": machine.cpu_features,
@@ -224,6 +240,22 @@ pub(super) fn describe(board: &ChosenBoard, out: &mut impl Write) -> io::Result<
         )?;
     }
     Ok(())
+}
+
+/// What speaks against the limit of memory that a job is given; `None`: nothing does. Whether it fits is checked elsewhere.
+pub(super) fn memory_doubt(board: &ChosenBoard, settings: &Settings, place: Place) -> Option<String> {
+    let memory_max = settings.memory_max?;
+    if let Some(memory) = board.memory() {
+        return memory.is_beyond_service(memory_max).then(|| {
+            format!(
+                "memory-max is {} of {}: the service tidegate@ is ended at 75 % (MemoryMax= of the unit); see docs/service.md",
+                size_text(memory_max),
+                size_text(memory.all_bytes)
+            )
+        });
+    }
+    let here = Machine::here().memory_bytes.filter(|here| place == Place::Here && memory_max > *here)?;
+    Some(format!("memory-max is {}, but this machine has {}", size_text(memory_max), size_text(here)))
 }
 
 /// Logs the board of a job that starts, and what this machine has otherwise.

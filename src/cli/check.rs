@@ -66,6 +66,9 @@ pub(super) fn check(arguments: &CheckArguments) -> anyhow::Result<()> {
     for doubt in planned.config.board.doubts() {
         writeln!(out, "warning: this machine is not as its profile says: {doubt}")?;
     }
+    if let Some(doubt) = board::memory_doubt(&planned.config.board, &settings, place) {
+        writeln!(out, "warning: {doubt}")?;
+    }
     for unread in planned.job.unread() {
         writeln!(out, "warning: nothing reads {unread}, so it is not run")?;
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command, CommandFactory};
 use clap_complete::Shell;
 
 use super::arguments::Arguments;
@@ -27,12 +27,20 @@ pub(super) fn man() -> anyhow::Result<()> {
     let mut command = Arguments::command();
     command.build();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    sections(&command, &mut page)?;
+    std::io::stdout().lock().write_all(&page)?;
+    Ok(())
+}
+
+/// A section for each command of `command`, and behind it those of its own.
+fn sections(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     for subcommand in command.get_subcommands().filter(|subcommand| subcommand.get_name() != "help") {
         let man = clap_mangen::Man::new(subcommand.clone());
-        writeln!(page, ".SH \"TIDEGATE {}\"", subcommand.get_name().to_uppercase())?;
-        man.render_description_section(&mut page)?;
-        man.render_options_section(&mut page)?;
+        let name = subcommand.get_bin_name().unwrap_or_else(|| subcommand.get_name());
+        writeln!(page, ".SH \"{}\"", name.to_uppercase())?;
+        man.render_description_section(page)?;
+        man.render_options_section(page)?;
+        sections(subcommand, page)?;
     }
-    std::io::stdout().lock().write_all(&page)?;
     Ok(())
 }

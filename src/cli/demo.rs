@@ -73,7 +73,7 @@ fn settings(arguments: &DemoArguments, chosen: &ChosenBoard) -> anyhow::Result<S
     let control = backend.directory().map(Path::to_owned).or_else(|| arguments.checkpoint_dir.clone());
     let mut journal = board.journal.unwrap_or_default();
     if let Some(bytes_max) = arguments.journal_max {
-        journal.bytes_max = bytes_max.0 as u64;
+        journal.bytes_max = bytes_max.0;
         // At least four segments must fit.
         journal.segment_bytes = journal.segment_bytes.min(journal.bytes_max / 4).max(64 << 10);
     }
@@ -98,7 +98,7 @@ fn settings(arguments: &DemoArguments, chosen: &ChosenBoard) -> anyhow::Result<S
         },
         control,
         checkpoint_interval: arguments.interval.map_or(board.checkpoint_interval, |interval| interval.0),
-        memory_max: arguments.memory_max.map(|size| size.0 as u64).or(board.memory_max),
+        memory_max: arguments.memory_max.map(|size| size.0).or(board.memory_max),
         keys_max: arguments.keys_max.or(board.keys_max),
         key_limit_policy: match arguments.key_limit {
             KeyLimitName::Stop => KeyLimitPolicy::Stop,
@@ -137,7 +137,7 @@ fn remote(arguments: &DemoArguments) -> anyhow::Result<Option<RemoteSettings>> {
         remote.ship_journal = Some(interval.unwrap_or(SHIP_JOURNAL_INTERVAL));
     }
     remote.retention = retention(&arguments.retention);
-    let bytes = |size: ByteSize| size.0 as u64;
+    let bytes = |size: ByteSize| size.0;
     remote.limits = UploadLimits {
         bytes_per_second: arguments.upload_bytes_per_second.map(bytes),
         bytes_per_day: arguments.upload_bytes_per_day.map(bytes),
@@ -179,7 +179,7 @@ fn file_name(address: &str) -> String {
 
 fn source(arguments: &DemoArguments, environment: &Environment) -> anyhow::Result<TextStream> {
     let defaults = DemoDefaults::embedded();
-    let line_bytes_max = arguments.line_max.unwrap_or(defaults.listen.line_bytes_max).0;
+    let line_bytes_max = arguments.line_max.unwrap_or(defaults.listen.line_bytes_max).in_memory();
     if let Some(url) = &arguments.mqtt {
         return Ok(environment
             .mqtt_stream(mqtt::source(url, &arguments.mqtt_options).message_bytes_max(line_bytes_max)));

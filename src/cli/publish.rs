@@ -121,7 +121,7 @@ pub(super) fn sink(arguments: &PublishArguments) -> Option<MqttPublish> {
         sink = sink.insecure();
     }
     if let Some(ByteSize(bytes)) = arguments.outbox_max {
-        sink = sink.outbox_bytes_max(bytes as u64);
+        sink = sink.outbox_bytes_max(bytes);
     }
     if let Some(Interval(age)) = arguments.outbox_age {
         sink = sink.outbox_age_max(age);

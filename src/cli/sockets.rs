@@ -79,7 +79,7 @@ impl SocketArguments {
     pub(super) fn udp(&self, address: SocketAddr) -> UdpReceive {
         let source = UdpReceive::new(address);
         match self.receive_buffer {
-            Some(ByteSize(bytes)) => source.receive_buffer_bytes(bytes),
+            Some(size) => source.receive_buffer_bytes(size.in_memory()),
             None => source,
         }
     }

@@ -47,7 +47,14 @@ fn split<'a>(text: &'a str, example: &'static str) -> Result<(u64, &'a str), Uni
 
 /// A number of bytes: `512`, `64KiB`, `1MiB`, `2GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ByteSize(pub usize);
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    /// As the length of something in memory; the longest there is where it is longer.
+    pub fn in_memory(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
 
 impl FromStr for ByteSize {
     type Err = UnitError;
@@ -61,7 +68,7 @@ impl FromStr for ByteSize {
             "GiB" => 30,
             _ => return Err(UnitError::Unit { text: text.to_owned(), units: "B, KiB, MiB, GiB" }),
         };
-        let bytes = number.checked_mul(1 << shift).and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = number.checked_mul(1 << shift);
         bytes.map(Self).ok_or_else(|| UnitError::TooLarge { text: text.to_owned() })
     }
 }

@@ -99,6 +99,34 @@ fn a_board_is_detected_by_its_device_tree() {
         said.starts_with("generic-armv7\n  because the device tree says \"allwinner,sun8i-h3\", which no"),
         "{said}"
     );
+    // A device tree alone is enough. The kernel's link to it is absolute, and leads elsewhere below another root.
+    let bare = machine(&[
+        ("sys/firmware/devicetree/base/compatible", "raspberrypi,4-model-b\0brcm,bcm2711\0"),
+        ("elsewhere/compatible", "raspberrypi,5-model-b\0brcm,bcm2712\0"),
+    ]);
+    std::fs::create_dir(bare.path().join("proc")).unwrap();
+    std::os::unix::fs::symlink(bare.path().join("elsewhere"), bare.path().join("proc/device-tree")).unwrap();
+    let said = detect(bare.path(), &[]);
+    assert!(
+        said.starts_with("raspberry-pi-4\n  because the device tree says \"raspberrypi,4-model-b\""),
+        "{said}"
+    );
+    // What would be refused there is said.
+    let old = machine(&[
+        ("proc/device-tree/compatible", "raspberrypi,4-model-b\0"),
+        ("proc/sys/kernel/osrelease", "4.9.0\n"),
+        ("proc/cpuinfo", "processor\t: 0\nFeatures\t: fp asimd\nCPU architecture: 8\n"),
+    ]);
+    let said = detect(old.path(), &[]);
+    for said_of_it in [
+        "no job of this board runs on it: the kernel is 4.9, but the board raspberry-pi-4 needs 4.19 or newer",
+        "no job of this board runs on it: the processor lacks crc32, which programs for the board raspberry-pi-4 use",
+    ] {
+        assert!(said.contains(said_of_it), "{said}");
+    }
+    let nowhere = machine(&[]);
+    let refused = tidegate(["board", "detect", "--root", nowhere.path().to_str().unwrap()]);
+    assert_eq!((refused.code, refused.stdout.as_str()), (Some(CONFIGURATION), ""));
     // Whatever this machine is, it is something.
     let here = tidegate(["board", "detect"]).in_order().stdout;
     assert!(here.contains("\n  because "), "{here}");
@@ -151,6 +179,31 @@ fn what_no_board_is_called_and_what_does_not_fit_is_refused() {
     let refused = tidegate(["demo", "--board", native(), "--memory-max", "100000GiB", "--backend", "memory"]);
     assert_eq!(refused.code, Some(CONFIGURATION));
     assert!(refused.stderr.contains("error: memory-max is 100000GiB, but the board "), "{}", refused.stderr);
+}
+
+#[test]
+fn a_small_processor_and_too_much_memory_are_said() {
+    let job = job();
+    let check = |set: &[&str]| tidegate(["check", &job].iter().chain(set));
+    let small = ["--elsewhere", "--board", "generic-armv7", "--set", "board.memory=16GiB"];
+    let refused = check(&[&small[..], &["--set", "job.memory-max=15GiB"]].concat());
+    assert_eq!(refused.code, Some(CONFIGURATION));
+    assert!(refused.stderr.contains("and a 32-bit program may have 2GiB"), "{}", refused.stderr);
+    check(&[&small[..], &["--set", "job.memory-max=2GiB", "--set", "journal.max=1000GiB"]].concat())
+        .in_order();
+    let large = ["--elsewhere", "--board", "raspberry-pi-4", "--set", "board.memory=8GiB"];
+    let doubted = check(&[&large[..], &["--set", "job.memory-max=6500MiB"]].concat()).in_order();
+    assert!(
+        doubted.stdout.contains("warning: memory-max is 6.3GiB of 8GiB: the service"),
+        "{}",
+        doubted.stdout
+    );
+    let doubted = check(&["--set", "job.memory-max=100000GiB"]).in_order();
+    assert!(
+        doubted.stdout.contains("warning: memory-max is 100000GiB, but this machine has"),
+        "{}",
+        doubted.stdout
+    );
 }
 
 #[test]

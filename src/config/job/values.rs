@@ -7,7 +7,7 @@ use super::document::{Located, Value};
 use super::section::Section;
 use super::suggestion::{choices_list, nearest};
 use crate::config::diagnostics::Diagnostic;
-use crate::config::units::{ByteSize, Interval};
+use crate::config::units::{ByteSize, Interval, UnitError};
 
 /// Longest duration: a hundred years, so that sums of times in milliseconds cannot overflow.
 const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -17,9 +17,11 @@ impl Section<'_> {
     pub(super) fn size(&self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let text = self.string_as(key, "a size", "\"64KiB\"")?;
         let bytes = match text.value.parse::<ByteSize>() {
-            Ok(ByteSize(bytes)) => bytes as u64,
+            Ok(ByteSize(bytes)) => bytes,
             Err(error) => {
-                self.wrong_value(key, &text.at, &error.to_string(), "64KiB");
+                let is_bounded = matches!(error, UnitError::TooLarge { .. }) && *range.end() < u64::MAX;
+                let example = if is_bounded { size_text(*range.end()) } else { "64KiB".to_owned() };
+                self.wrong_value(key, &text.at, &error.to_string(), &example);
                 return None;
             }
         };
