@@ -49,7 +49,7 @@ dist: $(if $(filter minimal,$(FEATURES)),c-tools,tools)
 	boards/dist.sh "$(BOARD)" "$(FEATURES)"
 
 # The Debian package for a board. This machine's program prints the manual page and the completions.
-package: dist
+package: tools dist
 	$(BUILD) build --locked --bin tidegate
 	boards/package.sh "dist/$(BOARD)/$(FEATURES)/tidegate" \
 		"$$(sed -n 's/^debian-architecture = "\(.*\)"$$/\1/p' boards/$(BOARD).toml)" "dist/$(BOARD)/$(FEATURES)" $(TARGET)/debug/tidegate
@@ -92,7 +92,7 @@ release-test:
 	$(MAKE) package BOARD=generic-aarch64
 	$(MAKE) package BOARD=generic-armv7
 	$(MAKE) package BOARD=generic-amd64
-	$(MAKE) package-test PROGRAM=dist/generic-amd64/full/tidegate
+	$(MAKE) package-test PROGRAM=dist/generic-$(subst arm64,aarch64,$(subst armhf,armv7,$(shell dpkg --print-architecture)))/full/tidegate
 	$(MAKE) reproducible-test BOARD=beaglebone-black
 
 # What the reference job writes to its disk. Needs root and loop devices.
@@ -101,7 +101,7 @@ wear: tools
 	boards/wear.sh $(TARGET)/debug/tidegate
 
 # The Debian package in a clean root of its own, through install, upgrade, removal and purge; the unit verified. Needs root.
-PROGRAM ?= $(TARGET)/debug/tidegate
+PROGRAM = $(TARGET)/debug/tidegate
 package-test: tools
 	$(BUILD) build --locked --bin tidegate
 	tests/package.sh $(PROGRAM)

@@ -71,7 +71,10 @@ file -b "$out/tidegate" 2>/dev/null || readelf -h "$out/tidegate" | grep -E 'Cla
 echo "$out/tidegate: $size bytes of at most $bytes_max, needs $needs and $libraries"
 echo "sha256 $(sha256sum "$out/tidegate" | cut -d' ' -f1)"
 for path in "$PWD" "$cargo_home" "$cache" "${RUSTUP_HOME:-$HOME/.rustup}"; do
-    ! grep -qaF "$path/" "$out/tidegate" || fail "the path $path is in the program: it would be another one elsewhere"
+    case $path in /cargo | /rust | /tidegate) continue ;; esac
+    # At the beginning of a path only.
+    found=$(LC_ALL=C grep -caP "(?<![\\w./-])\\Q$path\\E/" "$out/tidegate" || [ $? = 1 ])
+    [ "$found" = 0 ] || fail "the path $path is in the program: it would be another one elsewhere"
 done
 [ "$size" -le "$bytes_max" ] || fail "the program is $((size - bytes_max)) bytes larger than the limit"
 case $libraries in *stdc++*) fail "the C++ library is not linked in" ;; esac

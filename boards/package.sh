@@ -18,7 +18,7 @@ cd "$(dirname "$0")/.."
 umask 022
 export LC_ALL=C TZ=UTC
 # Without git, or in a checkout of somebody else's, the package says less.
-last_commit() { git -c safe.directory="$PWD" log -1 --format="$1" 2> /dev/null; }
+last_commit() { git -c core.abbrev=12 -c safe.directory="$PWD" log -1 --format="$1" 2> /dev/null; }
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(last_commit %ct || echo 0)}
 export SOURCE_DATE_EPOCH
 

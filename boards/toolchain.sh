@@ -67,7 +67,6 @@ by_debian() { # TARGET
         say "rustup has no standard library for $1: getting Debian's ${debian[*]}"
         work=$(mktemp -d "$cross/new.XXXXXX")
         (cd "$work" && { download_debian || { as_root apt-get update -qq && download_debian; }; }) >&2 \
-            \
             || fail "no standard library of Rust for $1: rustup has none here (https://rustup.rs), and ${debian[*]}, which Debian has, cannot be had"
         rm -rf "$web"
         mkdir "$work/root"
@@ -80,7 +79,8 @@ by_debian() { # TARGET
         chmod +x "$rustc"
     fi
     library=$web/usr/lib/rustlib/$1/lib
-    if ! compgen -G "$library/libstd-*.rlib" > /dev/null; then
+    # The number is of the way it is compiled.
+    if [ ! -e "$library/paths-1" ]; then
         say "compiling Rust's standard library for $1 from Debian's source"
         work=$(mktemp -d "$cross/new.XXXXXX")
         mkdir "$work/src"
@@ -93,6 +93,7 @@ by_debian() { # TARGET
         rm -rf "$library.new"
         mkdir -p "$library.new"
         cp "$work/target/$1/release/deps"/*.rlib "$library.new"/
+        touch "$library.new/paths-1"
         rm -rf "$library"
         mv "$library.new" "$library"
         rm -rf "$work"

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
 # Measures what the reference job writes to its disk: bytes a reading and a day, by rate, journal sync and checkpoint interval.
 #
-#   boards/wear.sh PROGRAM [SECONDS]      needs root, for ext4 on loop devices
+#   boards/wear.sh PROGRAM [SECONDS [SYNC-INTERVAL...]]      such as 100ms-10s; needs root, for ext4 on loop devices
 #
 # All runs go at once, each with a file system of its own. Counted is what reaches the block device, with the file system's own
 # journal and metadata, from the tenth second on. What a card's controller makes of it (whole erase blocks) comes on top.
 set -euo pipefail
 program=$(readlink -f "$1")
 seconds=${2:-120}
+modes=("${@:3}")
+# What boards with a card have first.
+[ ${#modes[@]} -gt 0 ] || modes=(100ms-10s {always,1s,10s,off}-{2s,60s})
 WARM_UP=10
 DISK=256M
 
@@ -26,18 +29,17 @@ trap clean_up EXIT
 written() { sync -f "$work/$1"; awk '{ printf "%.0f\n", $7 * 512 }' "/sys/block/$(basename "$2")/stat"; }
 
 for rate in 1 10 1000; do
-    for sync in always 1s 10s off; do
-        for interval in 2s 60s; do
-            name=$rate-$sync-$interval
-            truncate -s "$DISK" "$work/$name.img"
-            mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$work/$name.img"
-            device=$(losetup -f --show "$work/$name.img")
-            mkdir "$work/$name"
-            mount -o noatime "$device" "$work/$name"
-            "$program" demo --rate "$rate" --sensors 10 --journal-sync "$sync" --interval "$interval" \
-                --data-dir "$work/$name/data" --output "$work/results-$name" 2> "$work/log-$name" &
-            jobs+=($!) devices+=("$device") names+=("$name")
-        done
+    for mode in "${modes[@]}"; do
+        IFS=- read -r sync interval <<< "$mode"
+        name=$rate-$mode
+        truncate -s "$DISK" "$work/$name.img"
+        mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "$work/$name.img"
+        device=$(losetup -f --show "$work/$name.img")
+        mkdir "$work/$name"
+        mount -o noatime "$device" "$work/$name"
+        "$program" demo --rate "$rate" --sensors 10 --journal-sync "$sync" --interval "$interval" \
+            --data-dir "$work/$name/data" --output "$work/results-$name" 2> "$work/log-$name" &
+        jobs+=($!) devices+=("$device") names+=("$name")
     done
 done
 

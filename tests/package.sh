@@ -68,12 +68,12 @@ base=$cache/debian-$suite-$architecture-systemd.tar
 if [ ! -e "$base" ]; then
     echo "making a minimal Debian $suite, once"
     configured=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2> /dev/null |
-        sed -n 's/^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*/\3/p' | grep -E '/(debian|ubuntu)/?$' |
-        grep -vF docker.com | head -1 || true)
+        sed -n 's/^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*/\3/p' | grep -E '/(debian|ubuntu)/?$' | head -1 || true)
     mirror=${TIDEGATE_DEBIAN_MIRROR:-$configured}
     # What the program is linked to beyond the minimum, and systemd for tests/service.sh.
-    debootstrap --variant=minbase --include=libstdc++6,libgcc-s1,systemd,dbus "$suite" "$work/base" ${mirror:+"$mirror"} > "$work/log" 2>&1 ||
-        { tail -5 "$work/log" >&2; fail "no minimal Debian can be had"; }
+    minimal() { rm -rf "$work/base"; debootstrap --variant=minbase --include=libstdc++6,libgcc-s1,systemd,dbus "$suite" "$work/base" "$@" > "$work/log" 2>&1; }
+    # What is configured first may be somebody else's than Debian's.
+    minimal ${mirror:+"$mirror"} || minimal || { tail -5 "$work/log" >&2; fail "no minimal Debian can be had"; }
     mkdir -p "$cache"
     tar -C "$work/base" -cf "$base.new" . && mv "$base.new" "$base"
 fi

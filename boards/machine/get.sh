@@ -6,7 +6,7 @@
 #   boards/machine/get.sh --user             prints a folder with aarch64/ and armv7/, each a program's qemu and C library
 #
 # All of it is Debian's: qemu, and of the release SUITE, whatever this machine runs, the cloud kernel of arm64, a static busybox
-# and the C library. Packages are unpacked, not installed: the machine that builds keeps its own. A qemu that is installed is
+# and the C library that boots with them. Packages are unpacked, not installed: the machine that builds keeps its own. A qemu that is installed is
 # taken as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -59,7 +59,7 @@ download_arm64() { # FOLDER PACKAGE...
         apt+=(-o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=/dev/null)
     fi
     apt-get "${apt[@]}" update >&2
-    kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-arm64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1)
+    kernel=$(apt-cache "${apt[@]}" depends linux-image-cloud-arm64 | sed -n 's/.*Depends: \(linux-image-[^ ]*\)/\1/p' | head -n 1 || true)
     [ -n "$kernel" ] || fail "Debian $SUITE has no linux-image-cloud-arm64 at the mirrors of this machine"
     (cd "$folder/debs" && apt-get "${apt[@]}" download "$@" "$kernel" >&2)
 }
@@ -70,8 +70,8 @@ emulator() {
     if installed=$(command -v qemu-system-aarch64); then
         rm -rf "$machine/qemu"
         mkdir -p "$machine"/qemu/usr/{bin,share}
-        ln -s "$installed" "$machine/qemu/usr/bin/qemu-system-aarch64"
         ln -s "$(dirname "$(dirname "$installed")")/share/qemu" "$machine/qemu/usr/share/qemu"
+        ln -s "$installed" "$machine/qemu/usr/bin/qemu-system-aarch64"
         return
     fi
     say "getting qemu-system-aarch64, of Debian"

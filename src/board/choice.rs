@@ -1,5 +1,7 @@
 //! The board that a job is for, as its file or the command line chooses it.
 
+use std::fmt;
+
 use super::architecture::Architecture;
 use super::catalogue::GENERIC;
 use super::compare::{Difference, Obstacle, differences};
@@ -35,7 +37,9 @@ pub(crate) struct ChosenBoard {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BoardMemory {
     pub(crate) all_bytes: u64,
-    /// What the system keeps; of a board that is not this machine, its firmware too.
+    /// What the firmware keeps of it; none of what a running machine shows.
+    pub(crate) firmware_bytes: u64,
+    /// What the system keeps of the rest.
     pub(crate) system_bytes: u64,
     /// What a program may have for another reason.
     pub(crate) limit: Option<(u64, MemoryLimit)>,
@@ -50,6 +54,15 @@ pub(crate) enum MemoryLimit {
     ControlGroup,
 }
 
+impl fmt::Display for MemoryLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Addresses => "a 32-bit program",
+            Self::ControlGroup => "the control group of this program",
+        })
+    }
+}
+
 /// What a program with addresses of 32 bits may have, in bytes: a half of them, for stacks, mapped files and what is lost
 /// between allocations need room too.
 const ADDRESSES_BYTES_MAX: u64 = 2 << 30;
@@ -58,15 +71,31 @@ const ADDRESSES_BYTES_MAX: u64 = 2 << 30;
 const SERVICE_QUARTERS: u64 = 3;
 
 impl BoardMemory {
+    /// That of a machine of which nothing is kept.
+    pub(crate) fn of_any(machine: &Machine) -> Option<Self> {
+        let limit = machine.memory_limit.map(|limit| (limit, MemoryLimit::ControlGroup));
+        Some(Self { all_bytes: machine.memory_bytes?, firmware_bytes: 0, system_bytes: 0, limit })
+    }
+
     /// What is left for a job.
     pub(crate) fn left(&self) -> u64 {
-        let left = self.all_bytes.saturating_sub(self.system_bytes);
+        let left = self.all_bytes.saturating_sub(self.kept());
         self.limit.map_or(left, |(limit, _)| left.min(limit))
     }
 
-    /// Whether a job that takes so much would be ended as a service.
-    pub(crate) fn is_beyond_service(&self, bytes: u64) -> bool {
-        bytes > self.all_bytes / 4 * SERVICE_QUARTERS
+    /// What firmware and system keep.
+    pub(crate) fn kept(&self) -> u64 {
+        self.firmware_bytes.saturating_add(self.system_bytes)
+    }
+
+    /// The limit, when it is what leaves the least.
+    pub(crate) fn binding_limit(&self) -> Option<(u64, MemoryLimit)> {
+        self.limit.filter(|(limit, _)| *limit <= self.all_bytes.saturating_sub(self.kept()))
+    }
+
+    /// What a job may take as a service before it is ended.
+    pub(crate) fn of_service(&self) -> u64 {
+        self.all_bytes.saturating_sub(self.firmware_bytes) / 4 * SERVICE_QUARTERS
     }
 }
 
@@ -119,8 +148,7 @@ impl ChosenBoard {
         let limits = [(addresses, MemoryLimit::Addresses), (group, MemoryLimit::ControlGroup)];
         let limit =
             limits.into_iter().filter_map(|(bytes, why)| Some((bytes?, why))).min_by_key(|(bytes, _)| *bytes);
-        let system_bytes = hardware.system_bytes().saturating_add(firmware_bytes);
-        Some(BoardMemory { all_bytes, system_bytes, limit })
+        Some(BoardMemory { all_bytes, firmware_bytes, system_bytes: hardware.system_bytes(), limit })
     }
 
     /// What keeps a job from running on this machine.
@@ -163,8 +191,9 @@ mod tests {
             desk.set_memory_bytes(nominal << 20);
             let machine = Machine { memory_bytes: Some(found << 20), ..Machine::default() };
             let board = ChosenBoard { machine: Some(machine), ..desk.clone() };
-            let (desk, board) = (desk.memory().unwrap().left(), board.memory().unwrap().left());
-            assert!(desk <= board, "{name}: {desk} at the desk, {board} there");
+            let (desk, board) = (desk.memory().unwrap(), board.memory().unwrap());
+            assert!(desk.left() <= board.left(), "{name}: {desk:?} at the desk, {board:?} there");
+            assert!(desk.of_service() <= board.of_service(), "{name}: {desk:?} at the desk, {board:?} there");
         }
     }
 
@@ -196,7 +225,7 @@ mod tests {
         let mut board = ChosenBoard::named("raspberry-pi-4", Place::Elsewhere).unwrap();
         assert_eq!(board.memory().unwrap().left(), (1 << 30) - (128 << 20) - (192 << 20));
         board.set_memory_bytes(4 << 30);
-        assert_eq!(board.memory().unwrap().left(), (4 << 30) - (512 << 20) - (192 << 20));
+        assert_eq!(board.memory().unwrap().left(), (4 << 30) - (384 << 20) - (192 << 20));
         assert_eq!((board.doubts(), board.obstacles()), (vec![], vec![]));
     }
 

@@ -31,13 +31,19 @@ impl Obstacle {
     /// Everything that is in the way. What is not known of the machine is not.
     pub(crate) fn between(profile: &BoardProfile, machine: &Machine) -> Vec<Self> {
         let board = || profile.name.clone();
-        let mut found = Vec::new();
         if let Some(wanted) = profile.build.as_ref().map(|build| build.architecture())
             && machine.architecture != Some(wanted)
         {
             // Another architecture's features are no answer.
             return vec![Self::Architecture { program: machine.architecture, board: board(), wanted }];
         }
+        Self::beside_architecture(profile, machine)
+    }
+
+    /// What is in the way besides, on a machine of the right architecture or of one that is not known.
+    pub(crate) fn beside_architecture(profile: &BoardProfile, machine: &Machine) -> Vec<Self> {
+        let board = || profile.name.clone();
+        let mut found = Vec::new();
         let Some(hardware) = &profile.machine else { return found };
         if let Some(kernel) = machine.kernel.filter(|kernel| *kernel < hardware.kernel_min) {
             found.push(Self::Kernel { found: kernel, board: board(), oldest: hardware.kernel_min });

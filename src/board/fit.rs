@@ -120,21 +120,28 @@ pub(crate) fn fit(
     Ok(())
 }
 
+/// How a job may have more.
+fn more(memory: &BoardMemory) -> &'static str {
+    match memory.binding_limit() {
+        None => "give it a board with more memory",
+        Some((_, MemoryLimit::Addresses)) => "give it a 64-bit board",
+        Some((_, MemoryLimit::ControlGroup)) => {
+            "give its control group more: `MemoryMax=` of its service, or the limit of its container"
+        }
+    }
+}
+
 impl Misfit {
     /// What to do about it.
     pub(crate) fn help(&self) -> String {
         match self {
             Self::Ceiling { memory, .. } | Self::Floor { memory, .. } if memory.left() < MEMORY_MIN => {
-                let least = memory.system_bytes.saturating_add(MEMORY_MIN);
-                format!(
-                    "no job fits, for the least `memory-max` is {}: give it a board with at least {} of memory",
-                    size_text(MEMORY_MIN),
-                    size_text(least)
-                )
+                let (least, more) = (size_text(MEMORY_MIN), more(memory));
+                format!("no job fits, for the least `memory-max` is {least}: {more}")
             }
             Self::Ceiling { memory, .. } => {
-                let most = memory.left() / MEBIBYTE;
-                format!("give `memory-max` at most \"{most}MiB\", or a board with more memory")
+                let (most, more) = (memory.left() / MEBIBYTE, more(memory));
+                format!("give `memory-max` at most \"{most}MiB\", or {more}")
             }
             Self::Floor { memory, need, .. } if need.total() <= memory.left() => {
                 let (least, most) = (need.total().div_ceil(MEBIBYTE), memory.left() / MEBIBYTE);
@@ -161,15 +168,10 @@ impl fmt::Display for Misfit {
                     size_text(*memory_max),
                     size_text(memory.left()),
                     size_text(memory.all_bytes),
-                    size_text(memory.system_bytes)
+                    size_text(memory.kept())
                 )?;
-                match memory.limit.filter(|(limit, _)| *limit == memory.left()) {
-                    Some((limit, MemoryLimit::Addresses)) => {
-                        write!(f, ", and a 32-bit program may have {}", size_text(limit))
-                    }
-                    Some((limit, MemoryLimit::ControlGroup)) => {
-                        write!(f, ", and the control group of this program may have {}", size_text(limit))
-                    }
+                match memory.binding_limit() {
+                    Some((limit, whose)) => write!(f, ", and {whose} may have {}", size_text(limit)),
                     None => Ok(()),
                 }
             }
@@ -214,7 +216,10 @@ mod tests {
             misfit.to_string(),
             "memory-max is 288.0MiB, but the board it leaves 288MiB: it has 512MiB, of which the system keeps 224MiB"
         );
-        assert_eq!(misfit.help(), "give `memory-max` at most \"288MiB\", or a board with more memory");
+        assert_eq!(
+            misfit.help(),
+            "give `memory-max` at most \"288MiB\", or give it a board with more memory"
+        );
         assert_eq!(fit("it", memory, &limited(None), SMALL), Ok(()));
     }
 
@@ -250,7 +255,7 @@ mod tests {
         let misfit = fit("it", small, &settings, SMALL).unwrap_err();
         assert_eq!(
             misfit.help(),
-            "no job fits, for the least `memory-max` is 32MiB: give it a board with at least 192MiB of memory"
+            "no job fits, for the least `memory-max` is 32MiB: give it a board with more memory"
         );
     }
 }

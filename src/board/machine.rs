@@ -8,13 +8,13 @@
 //!                                 the program's is taken
 //!   proc/cpuinfo                  processors, and their features (`Features` on ARM, `flags` on x86)
 //!   proc/meminfo                  MemTotal: what firmware and kernel have left
-//!   proc/self/cgroup              this program's control group, whose limit and whose parents' are below sys/fs/cgroup
+//!   proc/self/cgroup              this program's control group (version 2), whose limit and whose parents' are below sys/fs/cgroup
 //!   proc/self/mountinfo           the device of the root file system, and then
 //!   sys/dev/block/M:N/uevent      its name, and sys/block/NAME/device/type or queue/rotational
 //! ```
 //!
-//! Where there is no device tree it is looked for as `proc/device-tree`, a link of the kernel's to the same: an absolute one,
-//! which below another root leads to this machine's. A service may see little of `/proc`: kernel, memory and processors
+//! Where there is no device tree it is looked for as `proc/device-tree`. The kernel has an absolute link to the same there, which
+//! below another root would lead to this machine's, and is not followed. A service may see little of `/proc`: kernel, memory and processors
 //! of this machine are then asked for by system calls; processor features stay unknown.
 
 use std::path::Path;
@@ -79,7 +79,10 @@ impl Machine {
 
     /// The one whose `/proc` and `/sys` are copied to, or mounted at, `root`; `None` when nothing is known of it.
     pub(crate) fn at(root: &Path) -> Option<Self> {
-        Self::elsewhere(&files_below(root))
+        let file = files_below(root);
+        let link = Path::new(DEVICE_TREES[1]);
+        let leads_here = root.join(link).read_link().is_ok_and(|target| target.is_absolute());
+        Self::elsewhere(&|path| file(path).filter(|_| !(leads_here && Path::new(path).starts_with(link))))
     }
 
     fn elsewhere(file: ReadFile<'_>) -> Option<Self> {
@@ -97,8 +100,9 @@ impl Machine {
             let words = bytes.split(|byte| *byte == 0).map(text);
             words.filter(|word| !word.is_empty()).collect::<Vec<_>>()
         };
+        let tree = DEVICE_TREES.iter().find(|folder| file(&format!("{folder}/compatible")).is_some());
         let device_tree = |name: &str| {
-            let found = DEVICE_TREES.iter().find_map(|folder| file(&format!("{folder}/{name}")));
+            let found = tree.and_then(|folder| file(&format!("{folder}/{name}")));
             found.map(words).unwrap_or_default()
         };
         let cpuinfo = read("proc/cpuinfo");

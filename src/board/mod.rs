@@ -24,7 +24,7 @@ mod profile;
 mod profile_tests;
 
 pub(crate) use catalogue::{names, profile_text, profiles};
-pub(crate) use choice::{ChosenBoard, DETECT, Place};
+pub(crate) use choice::{BoardMemory, ChosenBoard, DETECT, Place};
 pub(crate) use compare::{Obstacle, differences};
 pub(crate) use detect::detect;
 pub(crate) use fit::{JobSize, fit};

@@ -49,6 +49,9 @@ impl Build {
     }
 }
 
+/// Of a large memory firmware and kernel keep one part in so many, and what they keep of a small one.
+const FIRMWARE_PART: u64 = 16;
+
 /// What a board has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -75,11 +78,12 @@ impl Hardware {
         self.memory.0
     }
 
-    /// What the firmware keeps of so much memory, in bytes: in proportion where a board is sold with more.
+    /// What the firmware keeps of so much memory, in bytes: in proportion, but of what a board has more at most a part.
     pub(crate) fn firmware_bytes(&self, memory_bytes: u64) -> u64 {
-        let share =
-            u128::from(self.firmware_memory.0) * u128::from(memory_bytes) / u128::from(self.memory.0.max(1));
-        u64::try_from(share).unwrap_or(u64::MAX)
+        let own = self.firmware_memory.0;
+        let share = u128::from(own) * u128::from(memory_bytes) / u128::from(self.memory.0.max(1));
+        let most = own.saturating_add(memory_bytes / FIRMWARE_PART);
+        u64::try_from(share).unwrap_or(u64::MAX).min(most)
     }
 
     /// What of the rest the system keeps, in bytes.

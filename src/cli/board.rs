@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::memory_plan;
 use crate::board::{
-    BoardProfile, ChosenBoard, DETECT, JobSize, Machine, Obstacle, Place, detect, differences, fit, names,
-    profile_text, profiles,
+    BoardMemory, BoardProfile, ChosenBoard, DETECT, JobSize, Machine, Obstacle, Place, detect, differences,
+    fit, names, profile_text, profiles,
 };
 use crate::config::{did_you_mean, size_text};
 use crate::runtime::{Backend, JobError, JournalSync, MemoryOverhead, Settings};
@@ -106,10 +106,10 @@ fn show_detected(machine: &Machine, is_json: bool, out: &mut impl Write) -> io::
     let detected = detect(machine);
     let differs: Vec<String> =
         differences(&detected.profile, machine).iter().map(ToString::to_string).collect();
-    let mut obstacles = Vec::new();
-    if machine.architecture.is_some() {
-        obstacles.extend(Obstacle::between(&detected.profile, machine).iter().map(ToString::to_string));
-    }
+    let between =
+        if machine.architecture.is_some() { Obstacle::between } else { Obstacle::beside_architecture };
+    let obstacles: Vec<String> =
+        between(&detected.profile, machine).iter().map(ToString::to_string).collect();
     if is_json {
         let found = json!({
             "board": detected.profile.name,
@@ -223,11 +223,14 @@ pub(super) fn describe(board: &ChosenBoard, out: &mut impl Write) -> io::Result<
         writeln!(out, "  because {because}")?;
     }
     if let Some(memory) = board.memory() {
+        let limit = memory.binding_limit();
+        let limit = limit.map(|(limit, whose)| format!(", and {whose} may have {}", size_text(limit)));
         writeln!(
             out,
-            "  {} of memory, of which the system keeps {}: {} are left for jobs",
+            "  {} of memory, of which the system keeps {}{}: {} are left for jobs",
             size_text(memory.all_bytes),
-            size_text(memory.system_bytes),
+            size_text(memory.kept()),
+            limit.unwrap_or_default(),
             size_text(memory.left())
         )?;
     }
@@ -242,20 +245,27 @@ pub(super) fn describe(board: &ChosenBoard, out: &mut impl Write) -> io::Result<
     Ok(())
 }
 
-/// What speaks against the limit of memory that a job is given; `None`: nothing does. Whether it fits is checked elsewhere.
+/// What speaks against the limit of memory that a job is given; `None`: nothing does. Whether it fits its board is checked
+/// elsewhere.
 pub(super) fn memory_doubt(board: &ChosenBoard, settings: &Settings, place: Place) -> Option<String> {
     let memory_max = settings.memory_max?;
-    if let Some(memory) = board.memory() {
-        return memory.is_beyond_service(memory_max).then(|| {
-            format!(
-                "memory-max is {} of {}: the service tidegate@ is ended at 75 % (MemoryMax= of the unit); see docs/service.md",
-                size_text(memory_max),
-                size_text(memory.all_bytes)
-            )
-        });
-    }
-    let here = Machine::here().memory_bytes.filter(|here| place == Place::Here && memory_max > *here)?;
-    Some(format!("memory-max is {}, but this machine has {}", size_text(memory_max), size_text(here)))
+    let memory = match (board.memory(), place) {
+        (Some(memory), _) => memory,
+        (None, Place::Here) => BoardMemory::of_any(&Machine::here())?,
+        (None, Place::Elsewhere) => return None,
+    };
+    let why = if memory_max > memory.left() {
+        match memory.binding_limit() {
+            Some((limit, whose)) => format!("{whose} may have {}", size_text(limit)),
+            None => format!("this machine has {}", size_text(memory.all_bytes)),
+        }
+    } else if memory_max > memory.of_service() {
+        let most = size_text(memory.of_service());
+        format!("the service tidegate@ is ended at 75 % of the memory, {most} (`MemoryMax=` of the unit)")
+    } else {
+        return None;
+    };
+    Some(format!("memory-max is {}, but {why}", size_text(memory_max)))
 }
 
 /// Logs the board of a job that starts, and what this machine has otherwise.
