@@ -80,20 +80,21 @@ by_debian() { # TARGET
     fi
     library=$web/usr/lib/rustlib/$1/lib
     # The number is of the way it is compiled.
-    if [ ! -e "$library/paths-1" ]; then
+    if [ ! -e "$library/paths-2" ]; then
         say "compiling Rust's standard library for $1 from Debian's source"
         work=$(mktemp -d "$cross/new.XXXXXX")
         mkdir "$work/src"
         echo '#![no_std]' > "$work/src/lib.rs"
         printf '[package]\nname = "library"\nversion = "0.0.0"\nedition = "2021"\n' > "$work/Cargo.toml"
-        (cd "$work" && RUSTC=$rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Cembed-bitcode=yes --remap-path-prefix=$cross=/rust" CARGO_TARGET_DIR=$work/target \
+        local flags="-Cembed-bitcode=yes --remap-path-prefix=$cross=/rust --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+        (cd "$work" && RUSTC=$rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS=$flags CARGO_TARGET_DIR=$work/target \
             cargo build --quiet --release --target "$1" -Zbuild-std=std,panic_unwind,panic_abort,proc_macro,test >&2)
         rm -f "$work/target/$1/release/deps"/liblibrary*
         # All or nothing: what is there is taken for whole.
         rm -rf "$library.new"
         mkdir -p "$library.new"
         cp "$work/target/$1/release/deps"/*.rlib "$library.new"/
-        touch "$library.new/paths-1"
+        touch "$library.new/paths-2"
         rm -rf "$library"
         mv "$library.new" "$library"
         rm -rf "$work"

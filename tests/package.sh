@@ -82,6 +82,8 @@ tar -C "$root" -xf "$base"
 mount -t proc proc "$root/proc"
 mount -t tmpfs tmpfs "$root/dev"
 mknod -m 666 "$root/dev/null" c 1 3
+# libc++, which programs for boards have, takes its random numbers from it.
+mknod -m 666 "$root/dev/urandom" c 1 9
 cp "$package" "$work/later.deb" "$root/"
 in_root() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C "$@"; }
 package_tool() { in_root dpkg "$@" > "$work/log" 2>&1 || { cat "$work/log" >&2; fail "dpkg $*"; }; }
