@@ -110,6 +110,8 @@ wait_for() { # pattern, file
 # Runs the job that comes with the package as its unit does, sends it a line, and compares what it gives. Loopback is one
 # of its own: port 9000 may be somebody's.
 runs() { # line, result, what that shows
+    # What the run before said is not waited for.
+    rm -f "$work/results" "$work/job.log"
     # shellcheck disable=SC2016
     unshare --net sh -c 'ip link set lo up; exec "$@"' sh \
         chroot "$root" env -i PATH=/usr/bin XDG_DATA_HOME=/var/lib tidegate run /etc/tidegate/running-average.toml \
