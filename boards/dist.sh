@@ -49,8 +49,8 @@ export CARGO_ZIGBUILD_ZIG_PATH=$zig PATH="$cache/cross/zig/bin:$PATH"
 SOURCE_DATE_EPOCH=$(git -c safe.directory="$PWD" log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH
 export CARGO_INCREMENTAL=0
-cut="-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/tidegate"
-export CFLAGS="-ffile$cut" CXXFLAGS="-ffile$cut"
+CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/tidegate"
+export CFLAGS CXXFLAGS="$CFLAGS"
 export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$cache/cross=/rust --remap-path-prefix=$PWD=/tidegate${flags:+ $flags}"
 if [ "$variant" = full ]; then
     ROCKSDB_LIB_DIR=$(boards/rocksdb.sh "$target.$GLIBC")

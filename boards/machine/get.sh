@@ -6,8 +6,8 @@
 #   boards/machine/get.sh --user             prints a folder with aarch64/ and armv7/, each a program's qemu and C library
 #
 # All of it is Debian's: qemu, and of the release SUITE, whatever this machine runs, the cloud kernel of arm64, a static busybox
-# and the C library that boots with them. Packages are unpacked, not installed: the machine that builds keeps its own. A qemu that is installed is
-# taken as it is.
+# and the C library that boots with them. Packages are unpacked, not installed: the machine that builds keeps its own. A qemu
+# that is installed is taken as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -8,6 +8,7 @@ use super::compare::{Difference, Obstacle, differences};
 use super::detect::detect;
 use super::machine::Machine;
 use super::profile::BoardProfile;
+use crate::config::size_text;
 
 /// In place of a name: the board that this machine is.
 pub(crate) const DETECT: &str = "detect";
@@ -79,8 +80,11 @@ impl BoardMemory {
 
     /// What is left for a job.
     pub(crate) fn left(&self) -> u64 {
-        let left = self.all_bytes.saturating_sub(self.kept());
-        self.limit.map_or(left, |(limit, _)| left.min(limit))
+        self.binding_limit().map_or(self.beside_system(), |(limit, _)| limit)
+    }
+
+    fn beside_system(&self) -> u64 {
+        self.all_bytes.saturating_sub(self.kept())
     }
 
     /// What firmware and system keep.
@@ -90,7 +94,13 @@ impl BoardMemory {
 
     /// The limit, when it is what leaves the least.
     pub(crate) fn binding_limit(&self) -> Option<(u64, MemoryLimit)> {
-        self.limit.filter(|(limit, _)| *limit <= self.all_bytes.saturating_sub(self.kept()))
+        self.limit.filter(|(limit, _)| *limit <= self.beside_system())
+    }
+
+    /// A clause that says the limit, when it is what leaves the least.
+    pub(crate) fn limit_clause(&self) -> String {
+        let clause = |(limit, whose)| format!(", and {whose} may have {}", size_text(limit));
+        self.binding_limit().map(clause).unwrap_or_default()
     }
 
     /// What a job may take as a service before it is ended.
@@ -195,6 +205,12 @@ mod tests {
             assert!(desk.left() <= board.left(), "{name}: {desk:?} at the desk, {board:?} there");
             assert!(desk.of_service() <= board.of_service(), "{name}: {desk:?} at the desk, {board:?} there");
         }
+    }
+
+    #[test]
+    fn a_service_is_ended_where_its_unit_says() {
+        let unit = include_str!("../../boards/service/tidegate@.service");
+        assert!(unit.contains(&format!("\nMemoryMax={}%\n", SERVICE_QUARTERS * 25)));
     }
 
     #[test]

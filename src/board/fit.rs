@@ -161,20 +161,15 @@ impl Misfit {
 impl fmt::Display for Misfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ceiling { memory_max, board, memory } => {
-                write!(
-                    f,
-                    "memory-max is {}, but the board {board} leaves {}: it has {}, of which the system keeps {}",
-                    size_text(*memory_max),
-                    size_text(memory.left()),
-                    size_text(memory.all_bytes),
-                    size_text(memory.kept())
-                )?;
-                match memory.binding_limit() {
-                    Some((limit, whose)) => write!(f, ", and {whose} may have {}", size_text(limit)),
-                    None => Ok(()),
-                }
-            }
+            Self::Ceiling { memory_max, board, memory } => write!(
+                f,
+                "memory-max is {}, but the board {board} leaves {}: it has {}, of which the system keeps {}{}",
+                size_text(*memory_max),
+                size_text(memory.left()),
+                size_text(memory.all_bytes),
+                size_text(memory.kept()),
+                memory.limit_clause()
+            ),
             Self::Floor { memory_max, need, .. } => write!(
                 f,
                 "the job needs {} at the least, but memory-max is {}: {need}",

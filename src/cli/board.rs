@@ -223,14 +223,12 @@ pub(super) fn describe(board: &ChosenBoard, out: &mut impl Write) -> io::Result<
         writeln!(out, "  because {because}")?;
     }
     if let Some(memory) = board.memory() {
-        let limit = memory.binding_limit();
-        let limit = limit.map(|(limit, whose)| format!(", and {whose} may have {}", size_text(limit)));
         writeln!(
             out,
             "  {} of memory, of which the system keeps {}{}: {} are left for jobs",
             size_text(memory.all_bytes),
             size_text(memory.kept()),
-            limit.unwrap_or_default(),
+            memory.limit_clause(),
             size_text(memory.left())
         )?;
     }

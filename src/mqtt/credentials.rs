@@ -52,6 +52,15 @@ impl Credentials {
         }
         Ok(Self { user, password })
     }
+
+    /// What a connection logs in with: user and password, where there is a file.
+    ///
+    /// # Errors
+    /// See [`SecretFileError`].
+    pub(crate) fn login(path: Option<&Path>) -> Result<Option<(String, String)>, SecretFileError> {
+        let read = path.map(Self::read).transpose()?;
+        Ok(read.map(|Self { user, password }| (user, password)))
+    }
 }
 
 /// Reads a file that only its owner may read.

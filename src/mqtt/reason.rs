@@ -48,33 +48,27 @@ pub(super) fn refusal_of_v5(code: p5::ConnectReturnCode) -> Option<Refusal> {
     })
 }
 
-pub(super) fn puback_answer(reason: p5::PubAckReason) -> Answer<()> {
-    use p5::PubAckReason as Reason;
-    Err(match reason {
-        Reason::Success | Reason::NoMatchingSubscribers => return Ok(()),
-        Reason::UnspecifiedError => temporary("unspecified error"),
-        Reason::ImplementationSpecificError => temporary("implementation specific error"),
-        Reason::QuotaExceeded => temporary("quota exceeded"),
-        Reason::PacketIdentifierInUse => temporary("packet identifier in use"),
-        Reason::NotAuthorized => not_authorized("not authorized"),
-        Reason::TopicNameInvalid => permanent("topic name invalid"),
-        Reason::PayloadFormatInvalid => permanent("payload format invalid"),
-    })
+/// The two answers to a publish have the same reasons, each in a type of its own.
+macro_rules! publish_answer {
+    ($name:ident, $reason:ident) => {
+        pub(super) fn $name(reason: p5::$reason) -> Answer<()> {
+            use p5::$reason as Reason;
+            Err(match reason {
+                Reason::Success | Reason::NoMatchingSubscribers => return Ok(()),
+                Reason::UnspecifiedError => temporary("unspecified error"),
+                Reason::ImplementationSpecificError => temporary("implementation specific error"),
+                Reason::QuotaExceeded => temporary("quota exceeded"),
+                Reason::PacketIdentifierInUse => temporary("packet identifier in use"),
+                Reason::NotAuthorized => not_authorized("not authorized"),
+                Reason::TopicNameInvalid => permanent("topic name invalid"),
+                Reason::PayloadFormatInvalid => permanent("payload format invalid"),
+            })
+        }
+    };
 }
 
-pub(super) fn pubrec_answer(reason: p5::PubRecReason) -> Answer<()> {
-    use p5::PubRecReason as Reason;
-    Err(match reason {
-        Reason::Success | Reason::NoMatchingSubscribers => return Ok(()),
-        Reason::UnspecifiedError => temporary("unspecified error"),
-        Reason::ImplementationSpecificError => temporary("implementation specific error"),
-        Reason::QuotaExceeded => temporary("quota exceeded"),
-        Reason::PacketIdentifierInUse => temporary("packet identifier in use"),
-        Reason::NotAuthorized => not_authorized("not authorized"),
-        Reason::TopicNameInvalid => permanent("topic name invalid"),
-        Reason::PayloadFormatInvalid => permanent("payload format invalid"),
-    })
-}
+publish_answer!(puback_answer, PubAckReason);
+publish_answer!(pubrec_answer, PubRecReason);
 
 pub(super) fn subscribe_answer_v4(code: &p4::SubscribeReasonCode) -> Answer<Qos> {
     match code {

@@ -73,13 +73,7 @@ pub(super) struct Connected {
 
 /// Makes a connection the broker has accepted.
 pub(super) async fn connect(settings: &CheckedPublish, client_id: &str) -> Result<Connected, End> {
-    let login = match &settings.credentials {
-        Some(path) => {
-            let Credentials { user, password } = Credentials::read(path)?;
-            Some((user, password))
-        }
-        None => None,
-    };
+    let login = Credentials::login(settings.credentials.as_deref())?;
     let mut transport = Transport::connect(&settings.url, &settings.tls).await?;
     let mut codec = Codec::new(settings.version, ANSWER_BYTES_MAX);
     let mut out = BytesMut::new();

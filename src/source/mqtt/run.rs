@@ -443,13 +443,7 @@ struct Link {
 
 /// A connection to the broker, and what to log in with.
 async fn connect(source: &OpenMqtt) -> Result<(Transport, Option<(String, String)>), End> {
-    let login = match &source.credentials {
-        Some(file) => {
-            let Credentials { user, password } = Credentials::read(file)?;
-            Some((user, password))
-        }
-        None => None,
-    };
+    let login = Credentials::login(source.credentials.as_deref())?;
     Ok((Transport::connect(&source.url, &source.tls).await?, login))
 }
 

@@ -1,6 +1,6 @@
 //! The way back from a remote.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::device::*;
@@ -99,15 +99,21 @@ fn objects_of_other_devices_and_names_are_refused() {
     assert!(restore(&store, Wanted::default()).unwrap_err().to_string().contains("more than 10000"));
 }
 
-#[test]
-fn a_remote_that_was_set_back_is_refused_unless_accepted() {
-    let store = Arc::new(MemoryStore::new());
-    let mut device = Device::new(&store);
+/// A device that has shipped two checkpoints, and what the remote had between them.
+fn shipped_twice(store: &Arc<MemoryStore>) -> (Device, BTreeMap<RemoteName, Vec<u8>>) {
+    let mut device = Device::new(store);
     device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
     device.ship_all();
     let older = store.with_objects(|objects| objects.clone());
     device.offer(&checkpoint_of(2, &[("a", b"2")]), &[b"2"]);
     device.ship_all();
+    (device, older)
+}
+
+#[test]
+fn a_remote_that_was_set_back_is_refused_unless_accepted() {
+    let store = Arc::new(MemoryStore::new());
+    let (device, older) = shipped_twice(&store);
     store.with_objects(|objects| *objects = older);
     let archive = archive(&store);
     let mut restorer = Restorer::new(&archive, Arc::new(RealDisk), device.directory.path()).without_pauses();
@@ -225,12 +231,7 @@ fn what_the_lost_device_had_taken_in_behind_the_checkpoint_is_told() {
 #[test]
 fn a_restore_remembers_what_it_has_seen() {
     let store = Arc::new(MemoryStore::new());
-    let mut device = Device::new(&store);
-    device.offer(&checkpoint_of(1, &[("a", b"1")]), &[b"1"]);
-    device.ship_all();
-    let older = store.with_objects(|objects| objects.clone());
-    device.offer(&checkpoint_of(2, &[("a", b"2")]), &[b"2"]);
-    device.ship_all();
+    let (_device, older) = shipped_twice(&store);
     let archive = archive(&store);
     let (directory, empty) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     assert_eq!(restore_by(&archive, directory.path()).unwrap(), 2);
