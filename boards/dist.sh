@@ -70,7 +70,7 @@ libraries=$(readelf -d "$out/tidegate" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' 
 file -b "$out/tidegate" 2>/dev/null || readelf -h "$out/tidegate" | grep -E 'Class|Machine'
 echo "$out/tidegate: $size bytes of at most $bytes_max, needs $needs and $libraries"
 echo "sha256 $(sha256sum "$out/tidegate" | cut -d' ' -f1)"
-for path in "$PWD" "$cargo_home" "$cache" "${RUSTUP_HOME:-$HOME/.rustup}"; do
+for path in "$PWD" "$folder" "$cargo_home" "$cache" "${RUSTUP_HOME:-$HOME/.rustup}"; do
     case $path in /cargo | /rust | /tidegate) continue ;; esac
     # At the beginning of a path only.
     found=$(LC_ALL=C grep -caP "(?<![\\w./-])\\Q$path\\E/" "$out/tidegate" || [ $? = 1 ])

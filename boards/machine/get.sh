@@ -20,7 +20,7 @@ modules=(virtio/virtio_ring virtio/virtio virtio/virtio_mmio ../net/core/failove
 say() { echo "$*" >&2; }
 fail() { say "boards/machine/get.sh: $*"; exit 1; }
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-tools() { # COMMAND PACKAGE ...
+tools() { # COMMAND-OR-FILE PACKAGE ...
     while [ $# -gt 0 ]; do
         [ -e "$1" ] || command -v "$1" > /dev/null || { say "installing $2"; as_root apt-get install -y -qq --no-install-recommends "$2" > /dev/null \
             || { as_root apt-get update -qq >&2 && as_root apt-get install -y -qq --no-install-recommends "$2" > /dev/null; }; }
