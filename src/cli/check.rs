@@ -1,5 +1,5 @@
 //! `tidegate check` and `tidegate explain`: what a job file would do. Both open nothing but the file; `check` looks at this machine
-//! where the job is for a certain board.
+//! where the job is for a certain board, and at its memory where the job has a limit.
 
 use std::io::Write;
 use std::path::PathBuf;
